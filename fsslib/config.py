@@ -1,0 +1,126 @@
+"""Frozen dataclasses read strictly from YAML: what is not understood is refused, never ignored."""
+
+import dataclasses
+import difflib
+import types
+import typing
+from pathlib import Path
+
+import yaml
+
+from .errors import InputError
+
+_NAMES = {str: "text", int: "a whole number", float: "a number", bool: "true or false", dict: "keys with values",
+          list: "a list", type(None): "nothing"}
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """yaml.SafeLoader that refuses a key given twice, where YAML readers commonly keep the last one."""
+
+    def construct_mapping(self, node, deep=False):
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} given twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def load(cls, source):
+    """Reads the dataclass ``cls`` from a YAML file or from a dict.
+
+    ``source``: path, or dict of plain values. Field types may be str, int, float, bool, typing.Any,
+    typing.Literal, Optional, list, tuple, dict and further dataclasses, nested as you like; lists become
+    tuples where the field says so. An unknown, missing or repeated key and a value of another type raise
+    InputError, which names the key, what was found and what was expected.
+    """
+    if isinstance(source, dict):
+        return _build(cls, source, cls.__name__)
+    path = Path(source)
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(path, f"no readable file ({getattr(error, 'strerror', None) or error})", "a YAML file",
+                         "Correct the path.") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        raise InputError(f"{path}, line {mark.line + 1}" if mark else path,
+                         f"no valid YAML ({getattr(error, 'problem', None) or error})", "a YAML file",
+                         "Correct the line.") from error
+    return _build(cls, content, str(path))
+
+
+def _build(cls, content, where):
+    if not isinstance(content, dict):
+        raise InputError(where, _name(content), "keys with values", "Write one 'key: value' a line.")
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    for key in content:
+        if key not in fields:
+            close = difflib.get_close_matches(str(key), fields, n=1)
+            raise InputError(where, f"the unknown key {key!r}", f"one of {', '.join(fields)}",
+                             f"Did you mean {close[0]!r}?" if close else "Remove the key.")
+    for name, field in fields.items():
+        if name not in content and field.default is field.default_factory is dataclasses.MISSING:
+            raise InputError(where, f"no key {name!r}", f"all of {', '.join(fields)}", f"Add '{name}: ...'.")
+    kinds = typing.get_type_hints(cls)
+    return cls(**{key: _convert(kinds[key], value, f"{where}: {key}") for key, value in content.items()})
+
+
+def _convert(kind, value, where):
+    """``value`` as type ``kind``; only int -> float and list -> tuple are converted, all else must fit."""
+    origin, parts = typing.get_origin(kind), typing.get_args(kind)
+    if kind is typing.Any:
+        return value
+    if dataclasses.is_dataclass(kind):
+        return _build(kind, value, where)
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in parts:
+            return None
+        parts = [part for part in parts if part is not type(None)]
+        if len(parts) > 1:
+            raise TypeError(f"{where}: only Optional unions are supported, not {kind}")
+        return _convert(parts[0], value, where)
+    if origin is typing.Literal:
+        if value not in parts or type(value) not in map(type, parts):
+            raise InputError(where, repr(value), f"one of {', '.join(map(repr, parts))}", "Correct the value.")
+        return value
+    if (origin or kind) in (tuple, list):
+        return _sequence(origin or kind, parts, value, where)
+    if (origin or kind) is dict:
+        _check(dict, value, where)
+        for key in value if parts else ():
+            _check(parts[0], key, where)
+        return {key: _convert(parts[1], item, f"{where}.{key}") for key, item in value.items()} if parts else value
+    if kind is float and type(value) is int:
+        return float(value)
+    _check(kind, value, where)
+    return value
+
+
+def _sequence(kind, parts, value, where):
+    _check(list, list(value) if isinstance(value, tuple) else value, where)
+    if kind is tuple and parts and parts[-1] is not Ellipsis:
+        if len(value) != len(parts):
+            raise InputError(where, f"{len(value)} values", f"{len(parts)} values", "Correct the list.")
+    else:
+        parts = [parts[0] if parts else typing.Any] * len(value)
+    return kind(_convert(part, item, f"{where}[{i}]") for i, (part, item) in enumerate(zip(parts, value)))
+
+
+def _check(kind, value, where):
+    if type(value) is not kind:              # not isinstance: True is an int
+        cure = "Correct the value."
+        if kind is float and isinstance(value, str) and _is_number(value):
+            cure = f"YAML takes {value} for text: write it with a point and a sign, as in 1.0e-3."
+        raise InputError(where, f"{value!r} ({_name(value)})", _NAMES.get(kind, kind.__name__), cure)
+
+
+def _is_number(text):
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _name(value):
+    return _NAMES.get(type(value), type(value).__name__)

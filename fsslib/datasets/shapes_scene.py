@@ -1,0 +1,242 @@
+"""One image of ``shapes``: who stands where, and how it is painted."""
+
+import numpy as np
+
+from .shapes_exact import Draw, box_blur, cos_sin, hashed, smooth
+from .shapes_forms import CLASSES, CLUTTER
+from .shapes_surfaces import Material, background
+
+SIZES = ((176, 176), (160, 192), (192, 160), (168, 184), (184, 168))
+LEAST, MOST = 0.045, {1: 0.60, 2: 0.45, 3: 0.30, 4: 0.20}   # share of the image, by number of objects
+VISIBLE, VISIBLE_SHARE = 0.60, 0.035                        # of the object, and of the image, after occlusion
+COARSE = 4                                                  # pixels a side of a cell when places are tried
+
+
+class Piece:
+    """One object or piece of clutter: a form, its pose, its material. ``label`` 0 is clutter."""
+
+    def __init__(self, draw, label, form, material):
+        self.label, self.shape, self.material = label, form(draw), material
+        self.c, self.s = (float(v) for v in cos_sin((draw.between(0, 1) + draw.between(0, 1) - 1) / 2))
+        self.mirror, self.aspect = draw.pick((-1, 1)), draw.between(0.82, 1.22)
+        self.taper, self.bend, self.kink = (draw.between(-v, v) for v in (0.2, 0.32, 0.3))
+        self.scale, self.x, self.y = 1.0, 0.0, 0.0
+        grid = (np.arange(81) - 40.0) / 20                  # -2..2: area and extent of the posed form
+        inside = self.distance(grid[None], grid[:, None])[0] < 0
+        self.area = int(inside.sum()) / 400
+        rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+        self.extent = [float(grid[i]) for i in (columns[0], columns[-1], rows[0], rows[-1])]
+
+    def local(self, x, y):
+        """Object coordinates of image points."""
+        dx, dy = (x - self.x) / self.scale, (y - self.y) / self.scale
+        u = (dx * self.c + dy * self.s) * (self.mirror / self.aspect)
+        v = (dy * self.c - dx * self.s) * self.aspect
+        return u * (1 + self.taper * v) + self.bend * (v * v - 0.35) + self.kink * v * (v * v - 0.5), v
+
+    def distance(self, x, y):
+        """Signed distance in object units, the marks' distance or None, and the object coordinates."""
+        u, v = self.local(x, y)
+        return *self.shape(u, v), u, v
+
+    def resize(self, share, height, width):
+        """Takes ``share`` of the image, or as much of it as the image's sides allow."""
+        x0, x1, y0, y1 = self.extent
+        fit = min(1.06 * width / (x1 - x0), 1.06 * height / (y1 - y0))
+        self.scale = min(float(np.sqrt(share * height * width / self.area)), fit)
+
+    def move(self, draw, height, width):
+        """To a random place; at most a tenth of its width or height leaves the image."""
+        x0, x1, y0, y1 = (value * self.scale for value in self.extent)
+        dx, dy = 0.1 * (x1 - x0), 0.1 * (y1 - y0)
+        self.x = draw.between(-x0 - dx, width - x1 + dx)
+        self.y = draw.between(-y0 - dy, height - y1 + dy)
+
+    def window(self, height, width):
+        """The part of the image that holds the piece: top, bottom, left, right."""
+        x0, x1, y0, y1 = self.extent
+        reach = 0.08 * self.scale + 3
+        return (max(int(self.y + y0 * self.scale - reach), 0), min(int(self.y + y1 * self.scale + reach) + 1, height),
+                max(int(self.x + x0 * self.scale - reach), 0), min(int(self.x + x1 * self.scale + reach) + 1, width))
+
+
+def choose_classes(draw, index):
+    """One to four class ids, the first by turns: every class is in at least a twentieth of the images."""
+    count = draw.pick((1, 2, 2, 2, 2, 3, 3, 3, 3, 4))
+    chosen = [index % len(CLASSES) + 1]
+    while len(chosen) < count:
+        label = draw.integer(1, len(CLASSES))
+        if label not in chosen:
+            chosen.append(label)
+    if count < 4 and draw.chance(0.12):
+        chosen.append(draw.pick(chosen))                    # a second instance of a class
+    return chosen
+
+
+def arrange(draw, split, index, height, width):
+    """The pieces of an image in painting order: clutter, objects that stay visible enough, a little clutter above."""
+    labels = choose_classes(draw, index)
+    shared = Material(draw, split) if draw.chance(0.2) else None        # all objects of one material
+    objects = [Piece(draw, label, CLASSES[label - 1], shared or Material(draw, split)) for label in labels]
+    for piece in objects:
+        ratio = MOST[len(objects)] / LEAST                  # sizes spread evenly over the factors 1..ratio
+        share = LEAST * draw.between(1, np.sqrt(ratio)) * draw.between(1, np.sqrt(ratio))
+        piece.resize(share, height, width)
+    under = [_clutter(draw, split, 0.004, 0.06, height, width) for _ in range(draw.integer(2, 7))]
+    above = [_clutter(draw, split, 0.004, 0.03, height, width) for _ in range(draw.pick((0, 0, 0, 1, 1, 2)))]
+    trial = 0
+    while True:
+        order = [objects[i] for i in _shuffled(draw, len(objects))]
+        for piece in objects + above:
+            piece.move(draw, height, width)
+        if _visible_enough(order + above, height, width):
+            return under + order + above
+        trial += 1
+        if trial % 4 == 0:                                  # too crowded: smaller objects, then less above, then fewer
+            for piece in objects:
+                share = piece.area * piece.scale * piece.scale / (height * width)
+                piece.resize(max(0.85 * share, min(share, LEAST)), height, width)
+        if trial % 12 == 0:
+            above = above[1:]
+        if trial % 40 == 0 and len(objects) > 1:
+            objects = objects[:-1]
+
+
+def _clutter(draw, split, least, most, height, width):
+    piece = Piece(draw, 0, draw.pick(CLUTTER), Material(draw, split))
+    piece.resize(draw.between(least, most), height, width)
+    piece.move(draw, height, width)
+    return piece
+
+
+def _shuffled(draw, count):
+    order = list(range(count))
+    for i in range(count - 1, 0, -1):
+        j = draw.integer(0, i)
+        order[i], order[j] = order[j], order[i]
+    return order
+
+
+def _visible_enough(pieces, height, width):
+    """Whether each object keeps enough of itself in sight, judged on a grid of coarse cells."""
+    y, x = np.arange(COARSE / 2, height, COARSE)[:, None], np.arange(COARSE / 2, width, COARSE)[None]
+    owner = np.full((y.size, x.size), -1)
+    for number, piece in enumerate(pieces):
+        owner[piece.distance(x, y)[0] < 0] = number
+    for number, piece in enumerate(pieces):
+        seen = int((owner == number).sum()) * COARSE * COARSE
+        whole = piece.area * piece.scale * piece.scale
+        if piece.label and seen < max(VISIBLE * whole, VISIBLE_SHARE * height * width):
+            return False
+    return True
+
+
+class Light:
+    """One lamp an image: direction, colour, and how much comes from everywhere."""
+
+    def __init__(self, draw):
+        c, s = (float(v) for v in cos_sin(draw.between(0, 1)))
+        height = draw.between(0.7, 1.4)
+        norm = float(np.sqrt(1 + height * height))
+        self.x, self.y, self.z = c / norm, s / norm, height / norm
+        self.ambient, warm = draw.between(0.35, 0.6), draw.between(-0.08, 0.08)
+        self.colour = np.array([1 + warm, 1.0, 1 - warm])
+        self.shadow, self.blur = draw.between(0.3, 0.6), draw.integer(1, 4)
+
+    def shade(self, nx, ny, norm):
+        """Brightness and mirror reflection of a surface with normal (nx, ny, 1) / norm."""
+        diffuse = np.maximum((nx * self.x + ny * self.y + self.z) / norm, 0.0)
+        hz = self.z + 1                                     # halfway between lamp and eye
+        half = float(np.sqrt(self.x * self.x + self.y * self.y + hz * hz))
+        shine = np.maximum((nx * self.x + ny * self.y + hz) / (norm * half), 0.0)
+        for _ in range(5):                                  # to the power 32
+            shine = shine * shine
+        return self.ambient + (1.15 - self.ambient) * diffuse / self.z, shine
+
+
+def halve(values):
+    """Mean of each 2x2 block; the order of additions is fixed."""
+    return (values[::2, ::2] + values[1::2, ::2] + (values[::2, 1::2] + values[1::2, 1::2])) * 0.25
+
+
+def paint(canvas, piece, draw, light):
+    """Paints ``piece`` with its shadow into ``canvas`` (H,W,3); returns bool (H,W), where it lies."""
+    height, width = canvas.shape[:2]
+    lies = np.zeros((height, width), bool)
+    top, bottom, left, right = piece.window(height, width)
+    if bottom - top < 3 or right - left < 3:
+        return lies
+    y, x = np.arange(2 * top, 2 * bottom)[:, None] * 0.5 + 0.25, np.arange(2 * left, 2 * right)[None] * 0.5 + 0.25
+    distance, mark, u, v = piece.distance(x, y)             # two samples a pixel and direction
+    distance = np.minimum(distance, 4.0) * piece.scale
+    gy, gx = np.zeros_like(distance), np.zeros_like(distance)
+    gy[1:-1], gx[:, 1:-1] = distance[2:] - distance[:-2], distance[:, 2:] - distance[:, :-2]
+    steep = np.sqrt(gx * gx + gy * gy)                      # 1 where nothing is bent or stretched
+    edge = distance / np.maximum(steep, 0.35)               # distance in pixels
+    cover = halve(np.minimum(np.maximum(0.5 - 2 * edge, 0.0), 1.0))
+    area = canvas[top:bottom, left:right]
+    lies[top:bottom, left:right] = cover > 0.5
+    if not lies.any():
+        return lies
+
+    pixels = area[cover > 0.5].astype(np.int64)
+    below = pixels.sum(0) / len(pixels)
+    material = piece.material
+    albedo = material.albedo(Draw(material.seed), u[::2, ::2], v[::2, ::2], below)
+    bevel = material.bevel * piece.scale
+    rise = material.slope * (1 - smooth(halve(-edge) / bevel))
+    scale = 1 / np.maximum(steep, 0.35)
+    nx, ny = halve(gx * scale) * rise, halve(gy * scale) * rise
+    norm = np.sqrt(1 + nx * nx + ny * ny)
+    bright, shine = light.shade(nx, ny, norm)
+    if mark is not None:
+        bright = bright * (1 - 0.5 * halve(np.minimum(np.maximum(0.5 - 2 * mark * piece.scale, 0.0), 1.0)))
+    surface = albedo * bright[..., None] * light.colour + material.gloss * shine[..., None]
+
+    lift = 2 + int(0.05 * piece.scale * draw.between(0.5, 2))
+    cast_shadow(canvas, cover, (top, left), lift, light)
+    area += (surface - area) * cover[..., None]
+    return lies
+
+
+def cast_shadow(canvas, cover, corner, lift, light):
+    """Darkens ``canvas`` away from the lamp, by the blurred and shifted outline, and a little all around."""
+    height, width = canvas.shape[:2]
+    top, left = corner
+    pad = 24
+    whole = np.zeros((height + 2 * pad, width + 2 * pad), np.int64)
+    whole[pad + top:pad + top + cover.shape[0], pad + left:pad + left + cover.shape[1]] = \
+        np.floor(cover * 4096).astype(np.int64)
+    soft = box_blur(box_blur(whole, light.blur), light.blur)
+    dy = min(max(int(lift * light.y / light.z), -pad), pad)
+    dx = min(max(int(lift * light.x / light.z), -pad), pad)
+    shifted = soft[pad + dy:pad + dy + height, pad + dx:pad + dx + width]
+    around = soft[pad:pad + height, pad:pad + width]
+    canvas *= (1 - light.shadow * (0.8 * shifted + 0.2 * around) / 4096)[..., None]
+
+
+def border(owner):
+    """bool (H,W): pixels with a neighbour (of eight) of another owner: a band of two pixels on each outline."""
+    height, width = owner.shape
+    padded, mixed = np.pad(owner, 1, mode="edge"), np.zeros((height, width), bool)
+    for dy in range(3):
+        for dx in range(3):
+            mixed |= padded[dy:dy + height, dx:dx + width] != owner
+    return mixed
+
+
+def draw_scene(split, index):
+    """Image ``index`` of ``split``: uint8 (H,W,3), and its mask uint8 (H,W). Depends on nothing else."""
+    draw = Draw(("train", "val").index(split) + 1, index)
+    height, width = draw.pick(SIZES)
+    light = Light(draw)
+    canvas = background(draw, split, height, width)
+    owner = np.zeros((height, width), np.int64)             # 0 background and clutter, else 1 + place in pieces
+    labels = [0]
+    for piece in arrange(draw, split, index, height, width):
+        labels.append(piece.label)
+        owner[paint(canvas, piece, draw, light)] = len(labels) - 1 if piece.label else 0
+    mask = np.array(labels, np.uint8)[owner]
+    mask[border(owner)] = 255
+    grain = hashed(height, width, index)[..., None] * 10 - 5
+    return np.minimum(np.maximum(canvas + grain + 0.5, 0), 255).astype(np.uint8), mask

@@ -1,0 +1,13 @@
+"""The one exception a user is meant to read."""
+
+
+class InputError(ValueError):
+    """Something a user gave cannot be used; the message says what to do about it.
+
+    ``where`` names the file, option or folder; ``found`` and ``expected`` say what was there and what
+    should have been; ``cure`` is a full sentence. The command line prints it and exits with 2.
+    """
+
+    def __init__(self, where, found, expected, cure):
+        self.where, self.found, self.expected, self.cure = str(where), found, expected, cure
+        super().__init__(f"{where}: found {found}, expected {expected}. {cure}")

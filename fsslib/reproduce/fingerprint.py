@@ -1,0 +1,77 @@
+"""What a notebook's outcome depends on, as one key; and the machine it ran on. Loads neither torch nor Jupyter."""
+
+import functools
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+from .. import __version__
+from ..storage import sha256_file, sha256_json
+from .profile import PACKAGE
+
+LIBRARIES = ("torch", "torchvision", "timm", "lightning-fabric", "numpy", "pillow", "scikit-image", "matplotlib",
+             "ipywidgets", "papermill")
+
+
+def versions():
+    """{name: version} of Python, fsslib and the libraries whose version can change a number or a picture."""
+    found = {"python": platform.python_version(), "fsslib": __version__}
+    for name in LIBRARIES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def surroundings(project):
+    """What all notebooks of a checkout share: versions, the package's sources, the stored results they read."""
+    files = [*PACKAGE.rglob("*.py"), *project.glob("figures/results/*.json")]
+    return [versions(), sorted([_relative(file, project), sha256_file(file)] for file in files)]
+
+
+def key(notebook, parameters, shared):
+    """sha256 (hex) over a notebook's recipe, its parameters and ``shared`` (from ``surroundings``)."""
+    return sha256_json([notebook.recipe, parameters, shared])
+
+
+def _relative(file, project):
+    return str(file.relative_to(PACKAGE if PACKAGE in file.parents else project))
+
+
+@functools.cache
+def machine():
+    """One line: processor, usable cores, memory, GPU, system."""
+    return " · ".join(filter(None, [_processor(), f"{_cores()} cores", _memory(), _gpu(),
+                                    f"{platform.system()} {platform.release()}"]))
+
+
+def _cores():
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def _processor():
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _memory():
+    if sys.platform == "win32":
+        return None
+    return f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.0f} GiB"
+
+
+def _gpu():
+    """From the driver's own tool: asking torch would load it, which takes longer than "up to date" should."""
+    tool = shutil.which("nvidia-smi")
+    if not tool:
+        return "no GPU"
+    answer = subprocess.run([tool, "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True)
+    return ", ".join(answer.stdout.split("\n")).strip(", ") if answer.returncode == 0 else "no GPU"

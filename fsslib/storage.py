@@ -1,0 +1,78 @@
+"""Where files live, and how they are written whole or not at all."""
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+
+from .errors import InputError
+
+
+def cache_dir(*parts):
+    """Folder of generated data and indices: ``$FSSLIB_CACHE``, else ``~/.cache/fsslib``; made if missing."""
+    root = Path(os.environ.get("FSSLIB_CACHE") or Path.home() / ".cache" / "fsslib")
+    return writable_folder(root.joinpath(*parts), "Set FSSLIB_CACHE to a folder you may write to.")
+
+
+def data_dir():
+    """Folder of downloaded data sets: ``$FSSLIB_DATA``, else ``data`` in the cache folder (not made here)."""
+    return Path(os.environ.get("FSSLIB_DATA") or
+                Path(os.environ.get("FSSLIB_CACHE") or Path.home() / ".cache" / "fsslib") / "data")
+
+
+def writable_folder(path, cure):
+    """``path`` as a folder that exists and takes files; raises InputError naming ``cure`` otherwise."""
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except (FileExistsError, NotADirectoryError) as error:
+        raise InputError(path, "a file on this path", "a folder", cure) from error
+    except OSError as error:
+        raise InputError(path, f"a folder that takes no files ({error.strerror})", "a writable folder", cure) from error
+    return path
+
+
+@contextlib.contextmanager
+def atomic_path(path):
+    """Yields a temporary path beside ``path``; it takes the name ``path`` only if the block ends well."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield part
+        with open(part, "rb") as file:       # on disk before the name changes: a power cut leaves old or new
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_json(path, value):
+    """Writes ``value`` as indented JSON, atomically."""
+    with atomic_path(path) as part:
+        part.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+
+
+def read_json(path, cure="Delete it; it is written again."):
+    """The value in a JSON file; a missing or damaged file raises InputError with ``cure``."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(path, "no such file", "a JSON file", cure) from error
+    except (ValueError, OSError) as error:
+        raise InputError(path, f"no valid JSON ({error})", "a JSON file", cure) from error
+
+
+def sha256_json(value):
+    """sha256 (hex) of ``value`` in its canonical JSON form."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def sha256_file(path):
+    """sha256 (hex) of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,187 @@
+"""One training loop for all episodic models: fixed schedule, base classes only, resumed to the same result."""
+
+import csv
+import hashlib
+import math
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
+
+from .batches import EpisodeTensors, collate
+from .checkpoints import load_checkpoint, save_checkpoint
+from .engine import start
+from .episodes import EpisodeSampler
+from .errors import InputError
+from .evaluation import evaluate
+from .storage import write_json, writable_folder
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """``steps``: optimiser steps · ``batch``: episodes a step and device · ``size``: input px · ``protocol``: rules that
+    draw training queries and decide the input geometry · ``lr``, ``momentum``, ``weight_decay``: SGD ·
+    ``schedule``: ``"step"`` (x0.1 at a third and two thirds, PANet) or ``"poly"`` ((1 - t/T)^0.9, PFENet) ·
+    ``validation``: share of the training images held out; their base-class episodes are the only ones a choice may
+    rest on · ``validate_every``: steps, 0 for never · ``checkpoint_every``: steps."""
+    steps: int = 1000
+    batch: int = 4
+    shots: int = 1
+    ways: int = 1
+    size: int = 225
+    protocol: str = "panet"
+    lr: float = 1e-3
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    schedule: str = "step"
+    seed: int = 0
+    augment: bool = True
+    validation: float = 0.1
+    validate_every: int = 100
+    validation_episodes: int = 100
+    checkpoint_every: int = 50
+    precision: str = "auto"
+    devices: int = 1
+
+
+def learning_rate(config, step):
+    """The rate at ``step`` 0..steps-1 of a fixed schedule."""
+    if config.schedule == "poly":
+        return config.lr * (1 - step / config.steps) ** 0.9
+    if config.schedule == "step":
+        return config.lr * 0.1 ** (3 * step // config.steps)
+    raise InputError("schedule", repr(config.schedule), "'step' or 'poly'", "Correct the name.")
+
+
+def split_validation(dataset, share):
+    """(training indices, validation indices): an image's side depends on its id alone, never on a seed."""
+    held_out = [int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) < share * 2 ** 32 for name in dataset.ids]
+    return np.flatnonzero(~np.array(held_out)), np.flatnonzero(held_out)
+
+
+def fit(model, dataset, classes, config=TrainingConfig(), out=None, resume=False, novel=(), progress=True,
+        report=None):
+    """Trains ``model`` on episodes of ``classes`` (base classes) and leaves it with the last step's weights.
+
+    ``out``: folder for ``checkpoint.pt``, ``log.csv``, ``config.json`` and TensorBoard events; None keeps nothing ·
+    ``resume``: go on from ``out/checkpoint.pt``, to the same result as without the interruption (bitwise on CPU) ·
+    ``novel``: classes whose images are dropped from training (BAM's rule; default: kept as background, PFENet's) ·
+    ``report``: called with each row of the log. Returns the rows: dicts with ``step``, ``loss``, each loss, ``lr``,
+    ``seconds`` and, every ``validate_every`` steps, ``val_miou`` (percent) and ``val_distance``.
+
+    A loss that is not finite raises InputError naming the last good checkpoint.
+    """
+    learning_rate(config, 0)
+    fabric = start(config.devices, config.precision)
+    train_images, validation_images = split_validation(dataset, config.validation)
+    sampler = EpisodeSampler(dataset, classes, config.shots, config.seed, config.protocol, config.ways,
+                             images=train_images, exclude=novel, shuffle=True)
+    validation = None
+    if config.validate_every:
+        validation = EpisodeSampler(dataset, classes, config.shots, 0, config.protocol, config.ways,
+                                    images=validation_images, exclude=novel).take(config.validation_episodes)
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], config.lr, config.momentum,
+                                weight_decay=config.weight_decay)
+    first, rows, checkpoint = 0, [], out and writable_folder(out, "Give another --out.") / "checkpoint.pt"
+    if resume and checkpoint and checkpoint.exists():
+        first, rows = _restore(checkpoint, model, optimizer, config)
+    engine, optimizer = fabric.setup(model, optimizer)
+    log = _Log(out, rows, config) if out and fabric.is_global_zero else None
+    batches = iter(_loader(sampler, config, fabric, first))
+    bar = tqdm(range(first, config.steps), desc="train", unit="step", initial=first, total=config.steps,
+               disable=not progress or not fabric.is_global_zero)
+    for step in bar:
+        began = time.perf_counter()
+        engine.train()
+        torch.manual_seed((config.seed << 32) + (step << 8) + fabric.global_rank)    # dropout: nothing to restore
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(config, step)
+        losses = engine(next(batches).to(fabric.device)).losses
+        loss = sum(losses.values())
+        if not math.isfinite(loss.item()):
+            raise InputError(f"training step {step}", f"loss {loss.item()}", "a finite number",
+                             f"Lower lr ({config.lr}); the last good checkpoint is {checkpoint or 'not kept'}.")
+        optimizer.zero_grad(set_to_none=True)
+        fabric.backward(loss)
+        optimizer.step()
+        row = {"step": step + 1, "loss": loss.item(), **{k: v.item() for k, v in losses.items()},
+               "lr": learning_rate(config, step), "seconds": time.perf_counter() - began}
+        if validation and ((step + 1) % config.validate_every == 0 or step + 1 == config.steps):
+            if fabric.is_global_zero:
+                row |= _validate(model, validation, classes, config, fabric.device)
+            fabric.barrier()
+        rows.append(row)
+        bar.set_postfix(loss=f"{row['loss']:.3f}", **{k: v for k, v in row.items() if k == "val_miou"}, refresh=False)
+        if report:
+            report(row)
+        if log:
+            log.add(row)
+            if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps:
+                save_checkpoint(checkpoint, architecture=model.architecture, config=asdict(config), step=step + 1,
+                                model=model.state_dict(), optimizer=optimizer.state_dict(), rows=rows)
+    if log:
+        log.close()
+    return rows
+
+
+def _loader(sampler, config, fabric, first):
+    """Batches of the steps from ``first`` on; step s of rank r sees the same episodes whenever it starts."""
+    world, rank, B = fabric.world_size, fabric.global_rank, config.batch
+    indices = [(s * world + rank) * B + b for s in range(first, config.steps) for b in range(B)]
+    tensors = EpisodeTensors(sampler, config.size, sampler.protocol.resize, config.augment, config.seed)
+    workers = 1 if fabric.device.type == "cpu" else 8
+    return DataLoader(tensors, batch_size=B, sampler=indices, collate_fn=collate, num_workers=workers,
+                      pin_memory=fabric.device.type == "cuda", generator=torch.Generator())
+
+
+def _restore(checkpoint, model, optimizer, config):
+    state = load_checkpoint(checkpoint, model.architecture)
+    if state["config"] != asdict(config):
+        changed = next(k for k, v in asdict(config).items() if state["config"].get(k) != v)
+        raise InputError(checkpoint, f"a run with {changed}={state['config'].get(changed)!r}",
+                         f"{changed}={asdict(config)[changed]!r} as asked now",
+                         "Resume with the same options, or give another --out.")
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    return state["step"], state["rows"]
+
+
+@torch.no_grad()
+def _validate(model, episodes, classes, config, device):
+    result = evaluate(model, episodes, classes, config.protocol, config.size, device=device, progress=False)
+    distance = {"val_distance": result["prototype_distance"]} if "prototype_distance" in result else {}
+    return {"val_miou": result["miou"], **distance}
+
+
+class _Log:
+    """``log.csv`` and TensorBoard events; a resumed run rewrites the rows of its checkpoint first."""
+
+    def __init__(self, out, rows, config):
+        from torch.utils.tensorboard import SummaryWriter
+        write_json(Path(out) / "config.json", asdict(config))
+        self.file = open(Path(out) / "log.csv", "w", newline="", encoding="utf-8")
+        self.table, self.board = None, SummaryWriter(str(out), purge_step=len(rows) + 1)
+        for row in rows:
+            self._line(row)
+
+    def _line(self, row):
+        if self.table is None:
+            names = [*row, *[k for k in ("val_miou", "val_distance") if k not in row]]
+            self.table = csv.DictWriter(self.file, names, restval="")
+            self.table.writeheader()
+        self.table.writerow(row)
+        self.file.flush()
+
+    def add(self, row):
+        self._line(row)
+        for name, value in row.items():
+            if name != "step":
+                self.board.add_scalar(name, value, row["step"])
+
+    def close(self):
+        self.file.close()
+        self.board.close()
