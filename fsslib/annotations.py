@@ -43,10 +43,10 @@ def scribble(mask, seed=0, instances=None):
     ``mask``, ``instances``: as in ``bounding_box``; ``seed``: an int, equal seeds draw equal scribbles.
     Returns 1 on the foreground's lines, 0 on the background's, 255 everywhere else; lines are one pixel wide.
 
-    - Foreground: one object, drawn at random with equal chances among those that are large enough for a line
-      (PANet's rule). If none is, the most interior pixel of the largest object stands for its scribble. Without
-      ``instances``, components under a tenth of the largest one are left out: most are its fragments (a leaf tip,
-      what shows between two bars), which nobody would mark.
+    - Foreground: one object, drawn at random with equal chances among those that have a line (PANet's rule).
+      If none has, all being too small or as round as a disc, whose medial axis is a point, the most interior pixel
+      of the largest stands for its scribble. Without ``instances``, components under a tenth of the largest one are
+      left out: most are its fragments (a leaf tip, what shows between two bars), which nobody would mark.
     - Background: lines drawn by the same steps on everything the mask calls 0 (one pixel if that is too small, none
       if there is no 0). PANet ships its scribbles ready-made, background lines among them, but not how those were
       made: this rule is ours. To keep the lines off another object, give its pixels as 255.
@@ -73,6 +73,24 @@ def scribble(mask, seed=0, instances=None):
         lines = _lines(background, rng)
         labels[lines if lines.any() else _most_interior(background)] = BACKGROUND
     return labels
+
+
+def annotator(name):
+    """A function (support mask (S,S), image index) -> weaker mask for ``"scribble"`` and ``"box"``; None for ``"mask"``.
+
+    A scribble's seed is the image's index: the same picture gets the same scribble in every run. A mask without
+    foreground at this size (a tiny object after resizing) stays as it is.
+    """
+    if name == "mask":
+        return None
+    if name not in ("scribble", "box"):
+        raise InputError("annotation", repr(name), "'mask', 'scribble' or 'box'", "Correct the name.")
+
+    def annotate(mask, index):
+        if not (mask == FOREGROUND).any():
+            return mask
+        return scribble(mask, seed=index) if name == "scribble" else bounding_box(mask)
+    return annotate
 
 
 def _checked(mask, instances):
@@ -142,8 +160,9 @@ def _lines(region, rng):
     skeleton[box] = medial_axis(np.pad(_opened(region[box]), 1), rng=rng)[1:-1, 1:-1]   # rng: ties between pixels
     for path in _longest_paths(np.argwhere(skeleton)):
         curve = np.rint(_bezier(path)).astype(int)
-        for start, end in zip(curve, curve[1:]):
-            drawn[line(*start, *end)] = True
+        drawn[tuple(curve.T)] = True
+        for j in np.flatnonzero(np.abs(np.diff(curve, axis=0)).max(axis=1) > 1):        # samples that do not touch
+            drawn[line(*curve[j], *curve[j + 1])] = True
     return drawn & region
 
 

@@ -18,10 +18,13 @@ class _StrictLoader(yaml.SafeLoader):
     """yaml.SafeLoader that refuses a key given twice, where YAML readers commonly keep the last one."""
 
     def construct_mapping(self, node, deep=False):
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} given twice", node.start_mark)
+        seen = []
+        for node_of_key, _ in node.value:
+            key = self.construct_object(node_of_key, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} given twice",
+                                                        node_of_key.start_mark)
+            seen.append(key)
         return super().construct_mapping(node, deep)
 
 

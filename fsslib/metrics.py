@@ -77,10 +77,11 @@ class EpisodeScores:
 
         Episodes that share a query are not independent: the image is drawn again, with all its episodes.
         """
-        miou, fb = self._resampled(seed)
+        miou, fb = self.resampled(seed)
         return {"miou": _percentiles(miou, level), "fb_iou": _percentiles(fb, level)}
 
-    def _resampled(self, seed):
+    def resampled(self, seed=0):
+        """mIoU and FB-IoU of each resample: two float64 (R,), in 0..1."""
         i, u, fb_i, fb_u = self._sums()
         times = np.random.default_rng(seed).multinomial(len(i), np.full(len(i), 1 / len(i)), RESAMPLES)  # (R, Q)
         miou = np.nanmean(_iou(times @ i, times @ u, "ignored"), axis=1)       # a class may miss from a resample
@@ -94,7 +95,7 @@ class EpisodeScores:
         if [row[:2] for row in self.rows] != [row[:2] for row in other.rows] or self.classes != other.classes:
             raise InputError("paired difference", "two runs with different episodes", "the same episode list",
                              "Evaluate both with the same data, seed, shots and protocol.")
-        return self.miou() - other.miou(), _percentiles(self._resampled(seed)[0] - other._resampled(seed)[0], level)
+        return self.miou() - other.miou(), _percentiles(self.resampled(seed)[0] - other.resampled(seed)[0], level)
 
     def to_dict(self):
         """Plain values for JSON; ``from_dict`` reads them back."""

@@ -35,7 +35,7 @@ class Draw:
 
 
 def cos_sin(turns):
-    """Cosine and sine of an angle in turns (1 = full circle), float or array, to about 1e-8."""
+    """Cosine and sine of an angle in turns (1 = full circle), float or array, to about 1e-7."""
     quarter = (turns - np.floor(turns + 0.5)) * (6.283185307179586 / 4)     # at most 0.79, then doubled twice
     q = quarter * quarter
     c = 1 + q * (-1 / 2 + q * (1 / 24 + q * (-1 / 720 + q * (1 / 40320))))
@@ -105,11 +105,14 @@ def cloud(height, width, cell, seed, octaves=4):
 
 
 def box_blur(values, radius):
-    """int64 (h, w): mean over (2 radius + 1)^2 pixels, rounded down, the edge repeated; exact for integers."""
+    """int32 (h, w): mean over (2 radius + 1)^2 pixels, rounded down after each direction; exact for integers.
+
+    ``values``: int32 (h, w), zero in the outermost ``2 radius + 1`` rows and columns.
+    """
     side = 2 * radius + 1
-    for axis in (0, 1):
-        pad = [(radius + 1, radius) if a == axis else (0, 0) for a in (0, 1)]
-        sums = np.cumsum(np.pad(values, pad, mode="edge"), axis=axis, dtype=np.int64)
-        n = values.shape[axis]
-        values = (np.take(sums, np.arange(side, side + n), axis) - np.take(sums, np.arange(n), axis)) // side
+    for _ in range(2):                                      # rows, then columns
+        sums = np.cumsum(values, axis=0, dtype=np.int32)
+        blurred = np.zeros_like(values)
+        blurred[radius + 1:-radius] = (sums[side:] - sums[:-side]) // np.int32(side)
+        values = blurred.T
     return values

@@ -90,14 +90,17 @@ def key(draw):
 
 
 def mug(draw):
-    half, tall, grip = draw.between(0.46, 0.56), draw.between(0.56, 0.72), draw.between(0.10, 0.13)
+    half, tall, grip = draw.between(0.48, 0.6), draw.between(0.5, 0.68), draw.between(0.085, 0.11)
     reach = draw.between(0.34, 0.42)
+
+    def oval(x, y, cy, width):                              # three times as wide as high: a rim seen from above
+        return (np.sqrt((x + 0.2) * (x + 0.2) + 9 * (y - cy) * (y - cy)) - width) / 3
 
     def shape(x, y):
         handle = np.abs(box(x, y, half - 0.2, 0.02, reach, 0.36, 0.28)) - grip
-        handle = np.maximum(handle, half - 0.25 - 0.2 - x)
-        body = box(x, y, -0.2, 0, half, tall, 0.12)
-        return union(body, handle), box(x, y, -0.2, -tall + 0.17, half - 0.1, 0.08, 0.08)
+        handle = np.maximum(handle, half - 0.25 - x)
+        body = union(box(x, y, -0.2, 0, half, tall), oval(x, y, -tall, half), oval(x, y, tall, half))
+        return union(body, handle), oval(x, y, -tall, half - 0.09)
     return shape
 
 
@@ -165,11 +168,14 @@ def comb(draw):
 
 
 def heart(draw):
-    side, lobe = 0.62, draw.between(0.40, 0.46)
-    half = [(0.0, -0.5), (side, 0.12), (0.0, draw.between(0.78, 0.95))]
+    tall = draw.between(1.5, 1.95)
 
     def shape(x, y):
-        return union(symmetric(x, y, half), circle(np.abs(x), y, side / 2, -0.19, lobe)), None
+        px, py = np.abs(x) * 0.62, 0.56 - y / tall          # upright, the tip in (0, 0), the lobes' centre above
+        lobe = circle(px, py, 0.25, 0.75, 0.35355339059327373)
+        along = np.maximum(px + py, 0.0) * 0.5              # foot on the diagonal edge from tip to lobe
+        edge = np.minimum(circle(px, py, 0, 1, 0), circle(px, py, along, along, 0))
+        return np.where(px + py > 1, lobe, np.where(px > py, edge, -edge)), None
     return shape
 
 
@@ -294,7 +300,7 @@ CLASSES = (star, key, mug, ladder, leaf,                    # fold 0; each fold 
 
 def pebble(draw):
     """Clutter: a lump of three discs."""
-    discs = [(draw.between(-0.45, 0.45), draw.between(-0.3, 0.3), draw.between(0.45, 0.65)) for _ in range(3)]
+    discs = [(draw.between(-0.3, 0.3), draw.between(-0.2, 0.2), draw.between(0.6, 0.8)) for _ in range(3)]
     return lambda x, y: (union(*(circle(x, y, *disc) for disc in discs)), None)
 
 

@@ -7,8 +7,8 @@ from .shapes_forms import CLASSES, CLUTTER
 from .shapes_surfaces import Material, background
 
 SIZES = ((176, 176), (160, 192), (192, 160), (168, 184), (184, 168))
-LEAST, MOST = 0.045, {1: 0.60, 2: 0.45, 3: 0.30, 4: 0.20}   # share of the image, by number of objects
-VISIBLE, VISIBLE_SHARE = 0.60, 0.035                        # of the object, and of the image, after occlusion
+LEAST, MOST = 0.045, {1: 0.60, 2: 0.50, 3: 0.35, 4: 0.22}   # share of the image, by number of objects
+VISIBLE, VISIBLE_SHARE = 0.70, 0.035                        # of the object, and of the image, after occlusion
 COARSE = 4                                                  # pixels a side of a cell when places are tried
 
 
@@ -19,7 +19,7 @@ class Piece:
         self.label, self.shape, self.material = label, form(draw), material
         self.c, self.s = (float(v) for v in cos_sin((draw.between(0, 1) + draw.between(0, 1) - 1) / 2))
         self.mirror, self.aspect = draw.pick((-1, 1)), draw.between(0.82, 1.22)
-        self.taper, self.bend, self.kink = (draw.between(-v, v) for v in (0.2, 0.32, 0.3))
+        self.taper, self.bend, self.kink = (draw.between(-v, v) for v in (0.16, 0.28, 0.28))
         self.scale, self.x, self.y = 1.0, 0.0, 0.0
         grid = (np.arange(81) - 40.0) / 20                  # -2..2: area and extent of the posed form
         inside = self.distance(grid[None], grid[:, None])[0] < 0
@@ -76,12 +76,11 @@ def choose_classes(draw, index):
 def arrange(draw, split, index, height, width):
     """The pieces of an image in painting order: clutter, objects that stay visible enough, a little clutter above."""
     labels = choose_classes(draw, index)
-    shared = Material(draw, split) if draw.chance(0.2) else None        # all objects of one material
+    shared = Material(draw, split) if draw.chance(0.15) else None       # all objects of one material
     objects = [Piece(draw, label, CLASSES[label - 1], shared or Material(draw, split)) for label in labels]
     for piece in objects:
-        ratio = MOST[len(objects)] / LEAST                  # sizes spread evenly over the factors 1..ratio
-        share = LEAST * draw.between(1, np.sqrt(ratio)) * draw.between(1, np.sqrt(ratio))
-        piece.resize(share, height, width)
+        side = draw.between(float(np.sqrt(LEAST)), float(np.sqrt(MOST[len(objects)])))
+        piece.resize(side * side, height, width)            # diameters, not areas, spread evenly
     under = [_clutter(draw, split, 0.004, 0.06, height, width) for _ in range(draw.integer(2, 7))]
     above = [_clutter(draw, split, 0.004, 0.03, height, width) for _ in range(draw.pick((0, 0, 0, 1, 1, 2)))]
     trial = 0
@@ -201,18 +200,20 @@ def paint(canvas, piece, draw, light):
 
 def cast_shadow(canvas, cover, corner, lift, light):
     """Darkens ``canvas`` away from the lamp, by the blurred and shifted outline, and a little all around."""
-    height, width = canvas.shape[:2]
-    top, left = corner
-    pad = 24
-    whole = np.zeros((height + 2 * pad, width + 2 * pad), np.int64)
-    whole[pad + top:pad + top + cover.shape[0], pad + left:pad + left + cover.shape[1]] = \
-        np.floor(cover * 4096).astype(np.int64)
-    soft = box_blur(box_blur(whole, light.blur), light.blur)
-    dy = min(max(int(lift * light.y / light.z), -pad), pad)
-    dx = min(max(int(lift * light.x / light.z), -pad), pad)
-    shifted = soft[pad + dy:pad + dy + height, pad + dx:pad + dx + width]
-    around = soft[pad:pad + height, pad:pad + width]
-    canvas *= (1 - light.shadow * (0.8 * shifted + 0.2 * around) / 4096)[..., None]
+    dy, dx = (min(max(int(lift * side / light.z), -16), 16) for side in (light.y, light.x))
+    shift = max(abs(dy), abs(dx))
+    pad = shift + 3 * light.blur + 1                        # as far as the shadow reaches, and box_blur's margin
+    soft = np.zeros([side + 2 * (pad + shift) for side in cover.shape], np.int32)
+    soft[pad + shift:-pad - shift, pad + shift:-pad - shift] = np.floor(cover * 4096)
+    soft = box_blur(box_blur(soft, light.blur), light.blur)
+    rows, columns = cover.shape[0] + 2 * pad, cover.shape[1] + 2 * pad
+    shifted = soft[shift + dy:shift + dy + rows, shift + dx:shift + dx + columns]
+    around = soft[shift:shift + rows, shift:shift + columns]
+    dark = 1 - light.shadow * (0.8 * shifted + 0.2 * around) / 4096
+    top, left = corner[0] - pad, corner[1] - pad            # of ``dark`` in the image; cut to the image
+    dark = dark[max(-top, 0):, max(-left, 0):]
+    area = canvas[max(top, 0):, max(left, 0):][:dark.shape[0], :dark.shape[1]]
+    area *= dark[:area.shape[0], :area.shape[1], None]
 
 
 def border(owner):

@@ -3,15 +3,13 @@
 import contextlib
 import json
 import os
-import sys
-import tempfile
 import threading
 import time
 from datetime import datetime, timezone
-from pathlib import Path
 
 from tqdm.auto import tqdm
 
+from ..storage import write_json
 from .notebook import runs, source
 from .profile import PACKAGE
 
@@ -38,7 +36,7 @@ def execute(notebook, parameters, folder, cell_timeout):
         leftover.unlink(missing_ok=True)
     started, clock = datetime.now(timezone.utc), time.monotonic()
     try:
-        with _kernel(FSSLIB_FIGURES=str(figures)), Progress(notebook, parameters) as progress:
+        with _kernel(folder, FSSLIB_FIGURES=str(figures)), Progress(notebook, parameters) as progress:
             _papermill(notebook, parameters, part, folder, cell_timeout, progress)
         timings = _check(part, progress)
     except NotebookFailed as error:
@@ -98,24 +96,27 @@ def _check(path, progress):
 
 
 @contextlib.contextmanager
-def _kernel(**environment):
+def _kernel(folder, **environment):
     """A kernel "python3" that is this very Python with this very fsslib, whatever kernels a user has installed."""
-    path = os.pathsep.join(filter(None, [str(PACKAGE.parent), os.environ.get("PYTHONPATH")]))
+    from ipykernel.kernelspec import get_kernel_dict
+
+    environment |= {"PYTHONPATH": _joined(PACKAGE.parent, os.environ.get("PYTHONPATH")),
+                    "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+    # ERROR: each kernel would warn that its traffic, which stays on 127.0.0.1, is not encrypted
+    write_json(folder / ".jupyter" / "kernels" / "python3" / "kernel.json",
+               {**get_kernel_dict(["--log-level=ERROR"]), "env": environment})
     before = os.environ.get("JUPYTER_PATH")
-    with tempfile.TemporaryDirectory(prefix="fsslib-kernel-") as folder:
-        kernel = Path(folder, "kernels", "python3", "kernel.json")
-        kernel.parent.mkdir(parents=True)
-        kernel.write_text(json.dumps({
-            "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
-            "display_name": "Python 3 (ipykernel)", "language": "python",
-            "env": {"PYTHONPATH": path, "PYDEVD_DISABLE_FILE_VALIDATION": "1", **environment}}), encoding="utf-8")
-        os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [folder, before]))
-        try:
-            yield
-        finally:
-            os.environ.pop("JUPYTER_PATH")
-            if before is not None:
-                os.environ["JUPYTER_PATH"] = before
+    os.environ["JUPYTER_PATH"] = _joined(folder / ".jupyter", before)       # comes before a user's own folder
+    try:
+        yield
+    finally:
+        os.environ.pop("JUPYTER_PATH")
+        if before is not None:
+            os.environ["JUPYTER_PATH"] = before
+
+
+def _joined(*paths):
+    return os.pathsep.join(str(path) for path in paths if path)
 
 
 def _stamps(folder):
@@ -126,7 +127,8 @@ class Progress:
     """Cells done of total, and the time: a bar on a terminal, now and then a line in a log."""
 
     def __init__(self, notebook, parameters):
-        self.notebook, self._injected = notebook, self._injected_at(parameters)
+        self.notebook = notebook
+        self._injected = self._injected_at(parameters)
         self.total = sum(map(runs, notebook.cells)) + bool(parameters)
         self.done, self._current, self._stop = 0, 0, threading.Event()
 

@@ -87,8 +87,8 @@ def _read_state(path):
     if not path.exists():
         return {}
     try:
-        return read_json(path)
-    except InputError as error:
+        return dict(read_json(path))
+    except (InputError, TypeError, ValueError) as error:
         print(f"{error} Everything runs again.", flush=True)
         return {}
 

@@ -1,0 +1,227 @@
+"""The command line ``fsslib``. Commands import what they need when they run, so that --help answers at once."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from . import __version__
+from .errors import InputError
+
+
+def main():
+    """Entry point: an InputError is one sentence on stderr and exit code 2."""
+    try:
+        cli(prog_name="fsslib")
+    except InputError as error:
+        click.echo(f"fsslib: {error}", err=True)
+        sys.exit(2)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.version_option(__version__)
+def cli():
+    """Few-shot segmentation to read, run and reproduce.
+
+    Start with `fsslib doctor`, then `fsslib reproduce`.
+    """
+
+
+def _options(*options):
+    """Several click options as one decorator."""
+    def decorate(function):
+        for option in reversed(options):
+            function = option(function)
+        return function
+    return decorate
+
+
+DATASET = click.option("--dataset", default="shapes", help="shapes, voc or folder.")
+ROOT = click.option("--root", type=click.Path(path_type=Path), help="Folder of the data set (else $FSSLIB_DATA).")
+MODEL = _options(
+    click.option("--model", default="panet", help="panet."),
+    click.option("--backbone", default="efficientnet_lite0", help="efficientnet_lite0, vgg16, resnet50, resnet101."),
+    click.option("--weights", default="imagenet", help="imagenet, none, or a .safetensors or .pth file."),
+    click.option("--align/--no-align", default=True, help="Train PANet with prototype alignment (PAR)."))
+EPISODES = _options(
+    click.option("--fold", type=int, default=0, help="0 to 3; its five classes are novel."),
+    click.option("--shots", type=int, default=1, help="K, support images a way."),
+    click.option("--ways", type=int, default=1, help="N, classes an episode."),
+    click.option("--size", type=int, help="Input side in px (else the protocol's)."))
+
+
+def _build(model, backbone, weights, align):
+    from .models import build_model
+    return build_model(model, backbone, None if weights == "none" else weights, align=align)
+
+
+@cli.command()
+@click.option("--profile", default="demo", help="demo, or the path of a profile file.")
+@click.option("--publish", is_flag=True, help="Also update notebooks/ and figures/ from this run.")
+@click.option("--force", is_flag=True, help="Run again what is up to date.")
+@click.option("--only", multiple=True, metavar="NAME", help="Run these notebooks only; may be repeated.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder instead of runs/PROFILE.")
+def reproduce(profile, publish, force, only, out):
+    """Run the notebooks in order and write runs/PROFILE/index.html."""
+    from .reproduce import reproduce as run
+    sys.exit(run(profile, publish=publish, force=force, only=list(only) or None, out=out))
+
+
+@cli.group()
+def data():
+    """Download and check data sets."""
+
+
+@data.command()
+@click.argument("name")
+@ROOT
+def fetch(name, root):
+    """Download a data set (voc: VOC 2012 and SBD, about 3.4 GB)."""
+    from .datasets.download import fetch as run
+    from .storage import data_dir
+    click.echo(f"{name} is in {run(name, root or data_dir())}")
+
+
+@data.command()
+@click.argument("name")
+@ROOT
+def check(name, root):
+    """Read every file of a data set: what is there, missing, damaged."""
+    from .datasets import check as checking
+    from .storage import data_dir
+    rows = checking.check(name, root or data_dir())
+    click.echo(checking.table(rows))
+    sys.exit(1 if any(row.damaged or row.missing for row in rows) else 0)
+
+
+@cli.command()
+@MODEL
+@DATASET
+@ROOT
+@EPISODES
+@click.option("--protocol", default="pfenet", help="pfenet, qgnet, panet, hsnet, bam or symnet.")
+@click.option("--split", type=click.Choice(["train", "val"]), help="Images to score on (else the protocol's).")
+@click.option("--episodes", type=int, help="Number a seed (else the protocol's).")
+@click.option("--seed", type=int, multiple=True, help="Episode seed, may be repeated (else the protocol's).")
+@click.option("--annotation", type=click.Choice(["mask", "scribble", "box"]), default="mask", help="Of the support.")
+@click.option("--checkpoint", type=click.Path(path_type=Path), help="A checkpoint.pt of fsslib train.")
+@click.option("--bank/--no-bank", default=True, help="Compute each image's features once; scores are identical.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of result.json.")
+def evaluate(model, backbone, weights, align, dataset, root, fold, shots, ways, size, protocol, split, episodes, seed,
+             annotation, checkpoint, bank, out):
+    """Score a model on the novel classes of a fold; writes result.json."""
+    from .annotations import annotator
+    from .checkpoints import load_checkpoint
+    from .datasets import open_dataset
+    from .evaluation import evaluate as run
+    from .evaluation import protocol_episodes
+    from .folds import novel_classes
+    from .protocols import get_protocol
+    rules = get_protocol(protocol)
+    classes = novel_classes(dataset, fold)
+    network = _build(model, backbone, weights, align)
+    if checkpoint:
+        network.load_state_dict(load_checkpoint(checkpoint, network.architecture)["model"])
+    images = open_dataset(dataset, root, split or rules.split)
+    drawn = protocol_episodes(images, classes, shots, protocol, ways, episodes, seed or None)
+    out = out or Path("runs") / "evaluate" / f"{model}-{dataset}-{backbone}-fold{fold}-{shots}shot-{protocol}"
+    result = run(network, drawn, classes, protocol, size, annotator(annotation), bank, out, fold=fold,
+                 annotation=annotation, weights=Path(weights).name, checkpoint=checkpoint and checkpoint.name)
+    for name, value, unit in (("mIoU", "miou", "%"), ("FB-IoU", "fb_iou", "%")):
+        low, high = result["intervals"][value]
+        click.echo(f"{name:8}{result[value]:6.2f} {unit}   95 % interval {low:.2f} to {high:.2f}")
+    for c, value in result["per_class"].items():
+        click.echo(f"  {images.class_names[int(c) - 1]:14}{value:6.2f} %")
+    click.echo(f"{len(drawn)} episodes in {result['seconds']:.0f} s; {out / 'result.json'}")
+
+
+@cli.command()
+@MODEL
+@DATASET
+@ROOT
+@EPISODES
+@click.option("--config", type=click.Path(path_type=Path), help="YAML file with fields of TrainingConfig.")
+@click.option("--steps", type=int, help="Optimiser steps.")
+@click.option("--batch", type=int, help="Episodes a step and device.")
+@click.option("--lr", type=float, help="Learning rate at the first step.")
+@click.option("--seed", type=int, help="Seed of episodes and augmentation.")
+@click.option("--precision", type=click.Choice(["auto", "32", "bf16"]), help="auto: bf16 where a GPU has it.")
+@click.option("--devices", type=int, help="GPUs, or processes on a CPU.")
+@click.option("--drop-novel", is_flag=True, help="Drop training images with novel classes (BAM) instead of "
+              "calling them background (PFENet).")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of checkpoints and logs.")
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
+def train(model, backbone, weights, align, dataset, root, fold, shots, ways, size, config, drop_novel, out, resume,
+          **changes):
+    """Train a model on the base classes of a fold."""
+    from dataclasses import asdict, replace
+
+    from .config import load
+    from .datasets import open_dataset
+    from .folds import base_classes, novel_classes
+    from .training import TrainingConfig, fit
+    changes |= {"shots": shots, "ways": ways, "size": size}
+    settings = replace(load(TrainingConfig, config) if config else TrainingConfig(),
+                       **{k: v for k, v in changes.items() if v is not None})
+    classes = base_classes(dataset, fold)
+    out = out or Path("runs") / "train" / f"{model}-{dataset}-{backbone}-fold{fold}-{shots}shot"
+    click.echo("  ".join(f"{k}={v}" for k, v in asdict(settings).items()))
+    fit(_build(model, backbone, weights, align), open_dataset(dataset, root, "train"), classes, settings, out, resume,
+        novel=novel_classes(dataset, fold) if drop_novel else ())
+    click.echo(f"last checkpoint: {out / 'checkpoint.pt'}")
+
+
+@cli.group()
+def results():
+    """Run the comparisons behind the notebooks' tables, and print them."""
+
+
+@results.command("run")
+@click.argument("study")
+@click.option("--only", help="Part of a run's name.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/studies"), help="Folder of the single runs.")
+@click.option("--results", "folder", type=click.Path(path_type=Path), default=Path("figures/results"),
+              help="Folder of the table.")
+def run_study(study, only, out, folder):
+    """Run what is missing of STUDY (panet_voc, panet_shapes), then write its table as JSON."""
+    from .studies import run_study as run
+    click.echo(run(study, out, folder, only))
+
+
+@results.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def show(file):
+    """Print a table of figures/results, or a single result.json."""
+    from .results import as_text
+    from .storage import read_json
+    click.echo(as_text(read_json(file, "Write it with fsslib results run or fsslib evaluate.")))
+
+
+@cli.group()
+def bench():
+    """Measure speed on this machine."""
+
+
+@bench.command("data")
+@DATASET
+@ROOT
+@click.option("--backbone", default="efficientnet_lite0", help="Of the evaluation that is timed.")
+@click.option("--weights", default="imagenet", help="imagenet, none, or a file.")
+@click.option("--size", type=int, default=225, help="Input side in px.")
+@click.option("--episodes", type=int, default=60, help="Number of episodes timed.")
+def bench_data(dataset, root, backbone, weights, size, episodes):
+    """Images/s of the loader, episodes/s of evaluation, and where the time goes."""
+    from .bench import data as run
+    click.echo(run(dataset, root, backbone, None if weights == "none" else weights, size, episodes))
+
+
+@cli.command()
+def doctor():
+    """Check this machine: packages, devices, disk, data, and what they allow."""
+    from .doctor import examine
+    rows = examine()
+    width = max(len(row.name) for row in rows)
+    for row in rows:
+        click.echo(f"{'ok  ' if row.ok else 'LOOK'}  {row.name:{width}}  {row.found}" +
+                   ("" if row.ok else f"\n{'':{width + 8}}{row.cure}"))
+    sys.exit(0 if all(row.ok or not row.required for row in rows) else 1)
