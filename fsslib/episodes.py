@@ -24,7 +24,7 @@ class _Draw:
     """Random choices that depend on (seed, i) alone. Only ``random()`` is used: Python promises its stream."""
 
     def __init__(self, seed, i):
-        self._random = random.Random((seed << 40) + i)
+        self._random = random.Random((int(seed) << 40) + int(i))
 
     def sample(self, items, count):
         """``count`` different items, uniformly, in random order."""
@@ -64,7 +64,7 @@ class EpisodeSampler:
         areas, rule = self.dataset.areas, self.protocol
         least = max(1, round(rule.min_area * self.dataset.area_scale))
         usable = np.zeros(len(areas), bool)
-        usable[np.arange(len(areas)) if images is None else np.asarray(images)] = True
+        usable[np.arange(len(areas)) if images is None else np.asarray(images, int)] = True
         usable &= ~(areas[:, list(exclude)] > 0).any(1)
         large = (areas >= least) & usable[:, None]                             # (N_images, C+1)
         self._present = {i: [c for c in self.classes if areas[i, c] > 0] for i in np.flatnonzero(usable)}
@@ -143,16 +143,24 @@ class EpisodeList:
         stored = read_json(path, "Give a list written by EpisodeList.save.")
         at = {name: i for i, name in enumerate(dataset.ids)}
         try:
-            if stored["dataset"] != dataset.name:
-                raise InputError(path, f"episodes of {stored['dataset']!r}", f"of {dataset.name!r}",
-                                 "Open the data set that the list was made from.")
+            name, digest = stored["dataset"], stored["digest"]
+        except (KeyError, TypeError) as error:
+            raise InputError(path, "no list of episodes", "the keys that EpisodeList.save writes",
+                             "Give a list written by EpisodeList.save.") from error
+        if name != dataset.name:
+            raise InputError(path, f"episodes of {name!r}", f"of {dataset.name!r}",
+                             "Open the data set that the list was made from.")
+        try:
             episodes = [Episode(tuple(classes), tuple(tuple(at[j] for j in way) for way in support), at[query])
                         for classes, support, query in stored["episodes"]]
         except KeyError as error:
-            raise InputError(path, f"no {error}", f"ids of {dataset.name} {dataset.split} and the keys that save writes",
+            raise InputError(path, f"image {error}", f"ids of {dataset.name} {dataset.split}",
                              "Open the split that the list was made from.") from error
+        except (TypeError, ValueError) as error:
+            raise InputError(path, f"no readable episode ({error})", "[class ids, support ids, query id] each",
+                             "The list was edited; save it again from a sampler.") from error
         loaded = cls(dataset, episodes)
-        if loaded.digest != stored["digest"]:
-            raise InputError(path, f"digest {loaded.digest[:12]}", f"{str(stored['digest'])[:12]} as stored in it",
+        if loaded.digest != digest:
+            raise InputError(path, f"digest {loaded.digest[:12]}", f"{str(digest)[:12]} as stored in it",
                              "The list was edited; save it again from a sampler.")
         return loaded

@@ -17,7 +17,7 @@ from .episodes import EpisodeList, EpisodeSampler
 from .errors import InputError
 from .metrics import EpisodeScores
 from .protocols import get_protocol
-from .storage import write_json
+from .storage import writable_folder, write_json
 from .transforms import to_truth
 
 
@@ -27,7 +27,7 @@ def protocol_episodes(dataset, classes, shots, protocol="pfenet", ways=1, episod
     ``episodes`` (a run) and ``seeds`` default to what the protocol's repository uses.
     """
     rules = get_protocol(protocol)
-    count = episodes or rules.episodes[dataset.name if dataset.name in rules.episodes else "shapes"]
+    count = rules.episodes.get(dataset.name, rules.episodes["shapes"]) if episodes is None else episodes
     if count < 1:
         raise InputError("episodes", repr(episodes), "a whole number from 1 up", "Ask for at least one episode.")
     drawn = []
@@ -50,7 +50,9 @@ def evaluate(model, episodes, classes, protocol="pfenet", size=None, annotate=No
     results on the same episodes can be compared pair by pair (``EpisodeScores.difference``).
     """
     rules, dataset = get_protocol(protocol), episodes.dataset
-    size = size or rules.size.get(dataset.name, rules.size["voc"])
+    size = rules.size.get(dataset.name, rules.size["voc"]) if size is None else size
+    if out is not None:                      # before the work, not after it
+        writable_folder(out, "Give another --out.")
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     model = model.to(device).eval()
     started, own_bank = time.perf_counter(), None

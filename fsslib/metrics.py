@@ -84,7 +84,11 @@ class EpisodeScores:
         """mIoU and FB-IoU of each resample: two float64 (R,), in 0..1."""
         i, u, fb_i, fb_u = self._sums()
         times = np.random.default_rng(seed).multinomial(len(i), np.full(len(i), 1 / len(i)), RESAMPLES)  # (R, Q)
-        miou = np.nanmean(_iou(times @ i, times @ u, "ignored"), axis=1)       # a class may miss from a resample
+        never = u.sum(0) == 0
+        iou = _iou(times @ i, times @ u, "ignored")            # NaN: a class may miss from a resample, then it is skipped
+        if self.absent == "counted":
+            iou[:, never] = 0                                  # as in miou(): a class that never occurs counts 0
+        miou = np.nanmean(iou, axis=1)
         return miou, _iou(times @ fb_i, times @ fb_u, "counted").mean(1)
 
     def difference(self, other, level=0.95, seed=0):

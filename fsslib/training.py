@@ -57,6 +57,23 @@ def learning_rate(config, step):
     raise InputError("schedule", repr(config.schedule), "'step' or 'poly'", "Correct the name.")
 
 
+def check_config(config):
+    """Raises InputError for a number that no training can use."""
+    least = {"steps": 1, "batch": 1, "validate_every": 0, "validation_episodes": 1, "checkpoint_every": 1, "devices": 1}
+    for name, low in least.items():
+        if getattr(config, name) < low:
+            raise InputError(name, repr(getattr(config, name)), f"a whole number from {low} up", "Correct the option.")
+    for name in ("lr", "momentum", "weight_decay"):
+        if not 0 <= getattr(config, name) < math.inf:
+            raise InputError(name, repr(getattr(config, name)), "a number from 0 up", "Correct the option.")
+    if not 0 <= config.validation < 1 or (config.validate_every and not config.validation):
+        raise InputError("validation", repr(config.validation), "a share above 0 and below 1",
+                         "Correct it, or set validate_every to 0.")
+    if not 0 <= config.seed < 2 ** 31:
+        raise InputError("seed", repr(config.seed), "0..2147483647", "Choose a smaller seed.")
+    learning_rate(config, 0)
+
+
 def split_validation(dataset, share):
     """(training indices, validation indices): an image's side depends on its id alone, never on a seed."""
     held_out = [int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) < share * 2 ** 32 for name in dataset.ids]
@@ -71,11 +88,12 @@ def fit(model, dataset, classes, config=TrainingConfig(), out=None, resume=False
     ``resume``: go on from ``out/checkpoint.pt``, to the same result as without the interruption (bitwise on CPU) ·
     ``novel``: classes whose images are dropped from training (BAM's rule; default: kept as background, PFENet's) ·
     ``report``: called with each row of the log. Returns the rows: dicts with ``step``, ``loss``, each loss, ``lr``,
-    ``seconds`` and, every ``validate_every`` steps, ``val_miou`` (percent) and ``val_distance``.
+    ``seconds`` and, every ``validate_every`` steps, ``val_miou`` (percent) and ``val_distance``; row 0 holds the
+    validation before the first step.
 
     A loss that is not finite raises InputError naming the last good checkpoint.
     """
-    learning_rate(config, 0)
+    check_config(config)
     fabric = start(config.devices, config.precision)
     train_images, validation_images = split_validation(dataset, config.validation)
     sampler = EpisodeSampler(dataset, classes, config.shots, config.seed, config.protocol, config.ways,
@@ -87,10 +105,12 @@ def fit(model, dataset, classes, config=TrainingConfig(), out=None, resume=False
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], config.lr, config.momentum,
                                 weight_decay=config.weight_decay)
     first, rows, checkpoint = 0, [], out and writable_folder(out, "Give another --out.") / "checkpoint.pt"
-    if resume and checkpoint and checkpoint.exists():
-        first, rows = _restore(checkpoint, model, optimizer, config)
     engine, optimizer = fabric.setup(model, optimizer)
+    if resume and checkpoint and checkpoint.exists():          # after setup: the momentum must lie on the device
+        first, rows = _restore(checkpoint, model, optimizer, config)
     log = _Log(out, rows, config) if out and fabric.is_global_zero else None
+    if validation and not rows and fabric.is_global_zero:
+        rows.append({"step": 0, **_validate(model, validation, classes, config, fabric.device)})
     batches = iter(_loader(sampler, config, fabric, first))
     bar = tqdm(range(first, config.steps), desc="train", unit="step", initial=first, total=config.steps,
                disable=not progress or not fabric.is_global_zero)
@@ -103,8 +123,9 @@ def fit(model, dataset, classes, config=TrainingConfig(), out=None, resume=False
         losses = engine(next(batches).to(fabric.device)).losses
         loss = sum(losses.values())
         if not math.isfinite(loss.item()):
+            kept = checkpoint if checkpoint and checkpoint.exists() else "none: no step was kept yet"
             raise InputError(f"training step {step}", f"loss {loss.item()}", "a finite number",
-                             f"Lower lr ({config.lr}); the last good checkpoint is {checkpoint or 'not kept'}.")
+                             f"Lower lr ({config.lr}); the last good checkpoint is {kept}.")
         optimizer.zero_grad(set_to_none=True)
         fabric.backward(loss)
         optimizer.step()
@@ -164,15 +185,20 @@ class _Log:
         from torch.utils.tensorboard import SummaryWriter
         write_json(Path(out) / "config.json", asdict(config))
         self.file = open(Path(out) / "log.csv", "w", newline="", encoding="utf-8")
-        self.table, self.board = None, SummaryWriter(str(out), purge_step=len(rows) + 1)
+        self.table, self.start, self.board = None, None, SummaryWriter(str(out), purge_step=len(rows) + 1)
         for row in rows:
             self._line(row)
 
     def _line(self, row):
+        if self.table is None and "loss" not in row:           # before the first step no loss has a name yet
+            self.start = row
+            return
         if self.table is None:
-            names = [*row, *[k for k in ("val_miou", "val_distance") if k not in row]]
+            names = list(dict.fromkeys([*row, "val_miou", "val_distance"]))
             self.table = csv.DictWriter(self.file, names, restval="")
             self.table.writeheader()
+            if self.start:
+                self.table.writerow(self.start)
         self.table.writerow(row)
         self.file.flush()
 

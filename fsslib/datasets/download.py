@@ -48,7 +48,7 @@ def fetch(name, root=None, progress=True, addresses=None):
         raise InputError("data set", repr(name), "'voc', the one that is downloaded",
                          "'shapes' is drawn on first use and 'folder' holds your own images.")
     root = writable_folder(root if root is not None else data_dir(), "Set FSSLIB_DATA to a folder you may write to.")
-    for part in addresses or voc_parts():
+    for part in voc_parts() if addresses is None else addresses:
         target = root / part.target
         if target.exists():
             tqdm.write(f"{target}: there already")

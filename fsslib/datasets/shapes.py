@@ -4,6 +4,7 @@ Twenty classes known by their form, never by colour: 800 training and 400 valida
 side, each with one to four objects of several classes over clutter, so that only a support tells which is meant.
 """
 
+import functools
 import hashlib
 import json
 import os
@@ -52,7 +53,7 @@ class Shapes(SegmentationDataset):
         self.files = tuple(tuple(self.folder / name for name in file_names(id)) for id in self.ids)
         self._stamp = whole(self.folder, split) or generate(self.folder, split)
 
-    @property
+    @functools.cached_property
     def areas(self):
         """int64 (N, C+1): pixels of each class in each image, column 0 the background; void not counted."""
         return np.array(self._stamp["areas"], np.int64)

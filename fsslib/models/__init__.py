@@ -19,12 +19,10 @@ class EpisodeOutput:
     maps: dict = field(default_factory=dict)
 
 
-def build_model(name, backbone="efficientnet_lite0", weights="imagenet", **options):
-    """A model on a backbone.
+def architecture(name, backbone, **options):
+    """What a checkpoint stores and compares: model, backbone and every option, defaults filled in.
 
-    ``name``: one of ``MODELS``. ``backbone``, ``weights``: see ``backbones.build_backbone``. ``options`` go to the
-    model's class. The model carries ``architecture``, a dict that a checkpoint stores and compares. Raises
-    InputError for unknown names and options.
+    An unknown model or option raises InputError.
     """
     if name not in MODELS:
         raise InputError("model", repr(name), f"one of {', '.join(MODELS)}", "Correct the name.")
@@ -32,6 +30,17 @@ def build_model(name, backbone="efficientnet_lite0", weights="imagenet", **optio
     if unknown := set(options) - set(PANet.OPTIONS):
         raise InputError(f"option of {name}", repr(sorted(unknown)[0]), f"one of {', '.join(PANet.OPTIONS)}",
                          "Correct the name.")
+    return {"model": name, "backbone": backbone, "options": {**PANet.OPTIONS, **options}}
+
+
+def build_model(name, backbone="efficientnet_lite0", weights="imagenet", **options):
+    """A model on a backbone.
+
+    ``name``: one of ``MODELS``. ``backbone``, ``weights``: see ``backbones.build_backbone``. ``options`` go to the
+    model's class. The model carries its ``architecture``. Raises InputError for unknown names and options.
+    """
+    described = architecture(name, backbone, **options)
+    from .panet import PANet
     model = PANet(build_backbone(backbone, weights), **options)
-    model.architecture = {"model": name, "backbone": backbone, "options": options}
+    model.architecture = described
     return model

@@ -16,12 +16,13 @@ from .prototypes import lower, masked_average
 class PANet(nn.Module):
     """``maps``: names of the backbone's feature maps to compare, concatenated (default: the backbone's own choice) ·
     ``align``: train with PAR · ``scale``: alpha, the cosine's factor."""
-    OPTIONS = ("maps", "align", "scale")
 
     def __init__(self, backbone, maps=None, align=True, scale=20.0):
         super().__init__()
         self.backbone, self.align, self.scale = backbone, align, scale
         self.maps = tuple(maps or backbone.prototype_maps)
+
+    OPTIONS = dict(zip(("maps", "align", "scale"), __init__.__defaults__))
 
     def encode(self, images):
         """float (...,3,S,S) in 0..1 -> features float (...,C,h,w)."""

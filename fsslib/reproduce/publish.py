@@ -9,7 +9,8 @@ from ..errors import InputError
 from ..storage import atomic_path, read_json, writable_folder
 
 LARGEST = 400_000         # bytes of a notebook with its outputs
-PATHS = re.compile(r"(?<![\w.:/~-])/(?:home|root|work|tmp|Users|private|mnt|opt|usr|var)/|\b[A-Z]:\\")
+PATHS = re.compile(r"(?<![\w.:/~-])/(?:home|root|work|tmp|Users|private|mnt|opt|usr|var)/"
+                   r"|\b[A-Z]:\\(?i:users|windows|program|documents|data|temp)")       # not C:\mathbb{R}
 _PROGRESS = re.compile(r"\d+%\|.*\|.*\[|\?(?:it|[a-z]+)/s")     # what tqdm's bars look like as text
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _METADATA = {"kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},

@@ -13,7 +13,7 @@ from ..datasets import open_dataset
 from ..evaluation import evaluate, protocol_episodes
 from ..folds import FOLDS, base_classes, novel_classes
 from ..metrics import EpisodeScores
-from ..models import build_model
+from ..models import architecture, build_model
 from ..protocols import get_protocol
 from ..storage import data_dir, read_json, write_json
 from ..training import TrainingConfig, fit
@@ -176,8 +176,8 @@ def _curves(settings, out):
     for row in runs(settings):
         path = out / f"train-{row.backbone}-{row.training}-fold{row.fold}-seed{row.seed}" / "checkpoint.pt"
         if row.training != "free" and row.shots == 1 and path.exists():
-            architecture = {"model": "panet", "backbone": row.backbone, "options": {"align": row.training == "par"}}
-            log = [r for r in load_checkpoint(path, architecture)["rows"] if "val_miou" in r]
+            trained = architecture("panet", row.backbone, align=row.training == "par")
+            log = [r for r in load_checkpoint(path, trained)["rows"] if "val_miou" in r]
             curves.append({"training": row.training, "fold": row.fold, "seed": row.seed,
                            "step": [r["step"] for r in log], "val_miou": [r["val_miou"] for r in log],
                            "val_distance": [r["val_distance"] for r in log]})

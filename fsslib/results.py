@@ -1,0 +1,69 @@
+"""Tables from stored result files: as text for a terminal, as HTML for a notebook."""
+
+from .errors import InputError
+
+
+def published():
+    """Numbers of the papers that the kit's tables stand beside: rows (method, backbone, shots, four folds, mean,
+    protocol, source). PASCAL-5i, mIoU in percent."""
+    own = "PANet: images of the training list, scored at 417"
+    return [
+        ("PANet", "vgg16", 1, (42.3, 58.0, 51.1, 41.2), 48.1, own, "QGNet paper, Table 1"),
+        ("PANet", "vgg16", 5, (51.8, 64.6, 59.8, 46.5), 55.7, own, "QGNet paper, Table 1"),
+        ("PANet", "resnet50", 1, None, 49.1, own, "QGNet paper, Table 1"),
+        ("PANet", "resnet50", 5, None, 59.3, own, "QGNet paper, Table 1")]
+
+
+def select(table, **columns):
+    """Rows of a study's table whose columns have these values, by fold."""
+    return sorted((row for row in table["rows"] if all(row[k] == v for k, v in columns.items())),
+                  key=lambda row: row["fold"])
+
+
+def fold_table(table, settings):
+    """Lines of a table fold by fold: ``settings`` is a list of (label, columns to select).
+
+    Returns (header, rows of text): each cell is mIoU ± half the 95 % interval; the last column is the mean over the
+    four folds with the interval of the mean. A setting that did not run says "not run".
+    """
+    rows = []
+    for label, columns in settings:
+        found = {row["fold"]: row for row in select(table, **columns)}
+        cells = [_cell(found[f]["miou"], found[f]["intervals"]["miou"]) if f in found else "not run" for f in range(4)]
+        mean = [m for m in table["means"] if all(m[k] == v for k, v in columns.items())]
+        rows.append([label, *cells, _cell(mean[0]["miou"], mean[0]["interval"]) if mean else "not run"])
+    return ["mIoU %", "fold 0", "fold 1", "fold 2", "fold 3", "mean"], rows
+
+
+def _cell(value, interval):
+    return f"{value:.1f} ± {(interval[1] - interval[0]) / 2:.1f}"
+
+
+def to_html(header, rows, caption=""):
+    """A plain HTML table; the first column to the left, the others to the right."""
+    def line(cells, tag):
+        return "<tr>" + "".join(f'<{tag} style="text-align:{"left" if i == 0 else "right"}">{cell}</{tag}>'
+                                for i, cell in enumerate(cells)) + "</tr>"
+    body = "".join(line(row, "td") for row in rows)
+    return f"<table><caption>{caption}</caption><thead>{line(header, 'th')}</thead><tbody>{body}</tbody></table>"
+
+
+def to_text(header, rows):
+    """The same with spaces, for a terminal."""
+    widths = [max(len(str(row[i])) for row in [header, *rows]) for i in range(len(header))]
+    return "\n".join("  ".join(str(cell).ljust(w) if i == 0 else str(cell).rjust(w)
+                               for i, (cell, w) in enumerate(zip(row, widths))) for row in [header, *rows])
+
+
+def as_text(stored):
+    """A study's table or a single result.json as text; anything else raises InputError."""
+    if "rows" in stored and "study" in stored:
+        keys = ["backbone", "size", "training", "shots", "ways", "protocol", "annotation", "seed"]
+        seen = list(dict.fromkeys(tuple(row[k] for k in keys) for row in stored["rows"]))
+        header, rows = fold_table(stored, [(" ".join(map(str, v)), dict(zip(keys, v))) for v in seen])
+        return to_text([" ".join(keys), *header[1:]], rows)
+    if "miou" in stored:
+        low, high = stored["intervals"]["miou"]
+        return f"mIoU {stored['miou']:.2f} % (95 % interval {low:.2f} to {high:.2f}), FB-IoU {stored['fb_iou']:.2f} %"
+    raise InputError("result file", "neither a study's table nor a result", "a file of figures/results or result.json",
+                     "Give a file written by fsslib results run or fsslib evaluate.")
