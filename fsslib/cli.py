@@ -88,10 +88,9 @@ def fetch(name, root):
 def check(name, root):
     """Read every file of a data set: what is there, missing, damaged."""
     from .datasets import check as checking
-    from .storage import data_dir
-    rows = checking.check(name, root or data_dir())
+    rows = checking.check(name, root)
     click.echo(checking.table(rows))
-    sys.exit(1 if any(row.damaged or row.missing for row in rows) else 0)
+    sys.exit(1 if any(row.state == "damaged" for row in rows) else 0)
 
 
 @cli.command()
@@ -178,7 +177,7 @@ def results():
 
 @results.command("run")
 @click.argument("study")
-@click.option("--only", help="Part of a run's name.")
+@click.option("--only", help="Regular expression: only runs whose name matches.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/studies"), help="Folder of the single runs.")
 @click.option("--results", "folder", type=click.Path(path_type=Path), default=Path("figures/results"),
               help="Folder of the table.")

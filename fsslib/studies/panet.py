@@ -1,5 +1,6 @@
 """PANet's comparison: training-free against trained, with and without PAR, shots, ways, weak annotations."""
 
+import re
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -50,9 +51,9 @@ class Settings:
 
 SETTINGS = {
     "panet_voc": Settings("voc", {"efficientnet_lite0": 225, "vgg16": 417}, 1000, TrainingConfig(
-        steps=400, batch=2, size=225, lr=1e-3, validate_every=50, validation_episodes=150)),
+        steps=120, batch=2, size=225, lr=1e-3, schedule="poly", validate_every=30, validation_episodes=80)),
     "panet_shapes": Settings("shapes", {"efficientnet_lite0": 161}, 1000, TrainingConfig(
-        steps=400, batch=4, size=161, lr=1e-3, validate_every=50, validation_episodes=150)),
+        steps=200, batch=2, size=161, lr=1e-3, schedule="poly", validate_every=50, validation_episodes=80)),
 }
 
 
@@ -62,43 +63,45 @@ def runs(settings):
     for backbone, size in settings.sizes.items():
         free = [Run(backbone, size, fold) for fold in folds]
         rows += [replace(r, shots=k) for k in (1, 5) for r in free]
-        rows += [replace(r, annotation=a) for a in ("scribble", "box") for r in free]
-        rows += [replace(r, ways=2) for r in free]
-        rows += [replace(r, protocol="panet", shots=k) for k in (1, 5) for r in free]
         if backbone == settings.trained:
             rows += [replace(r, training=t, shots=k) for r in free for t in ("par", "plain") for k in (1, 5)]
+            rows += [replace(r, annotation=a) for a in ("scribble", "box") for r in free]
+            rows += [replace(r, ways=2) for r in free]
+        rows += [replace(r, protocol="panet") for r in free]
     return rows
 
 
 def run(name, out, results, only=None):
     """Runs and tabulates a study; see ``studies.run_study``. Returns the path of the table."""
     settings, out = SETTINGS[name], Path(out) / name
-    banks = {}
+    bank = None
     for row in tqdm(runs(settings), desc=name, unit="run"):
         target = out / row.name
-        if (only and only not in row.name) or (target / "result.json").exists():
+        if (only and not re.search(only, row.name)) or (target / "result.json").exists():
             continue
         tqdm.write(row.name)
-        _evaluate(row, settings, out, target, banks)
+        bank = _evaluate(row, settings, out, target, bank)
     return tabulate(name, out, results)
 
 
-def _evaluate(row, settings, out, target, banks):
-    dataset = open_dataset(settings.dataset, split=get_protocol(row.protocol).split)
+def _evaluate(row, settings, out, target, bank):
+    """Scores one row. Returns the feature bank, which the next row takes over if nothing in it changes."""
+    rules = get_protocol(row.protocol)
+    dataset = open_dataset(settings.dataset, split=rules.split)
     model = _model(row, settings, out)
+    digest = weights_digest(model)
+    if bank is None or bank.key != (digest, row.protocol):
+        if bank:
+            bank.close()
+        bank = FeatureBank(dataset, model.encode, row.size, rules.resize, dtype="float16",
+                           key=digest if row.training == "free" else None)
+        bank.key = (digest, row.protocol)
     classes = novel_classes(settings.dataset, row.fold)
-    runs_of = get_protocol(row.protocol).seeds
     episodes = protocol_episodes(dataset, classes, row.shots, row.protocol, row.ways,
-                                 settings.episodes // len(runs_of))
-    key = (row.backbone, dataset.split, row.protocol)
-    bank = True
-    if row.training == "free":
-        if key not in banks:
-            banks[key] = FeatureBank(dataset, model.encode, row.size, get_protocol(row.protocol).resize,
-                                     key=weights_digest(model), dtype="float16")
-        bank = banks[key]
+                                 settings.episodes // len(rules.seeds))
     evaluate(model, episodes, classes, row.protocol, row.size, annotator(row.annotation), bank, target,
              fold=row.fold, training=row.training, annotation=row.annotation, seed=row.seed)
+    return bank
 
 
 def _model(row, settings, out):
