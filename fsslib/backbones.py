@@ -57,11 +57,16 @@ class VGG16(Backbone):
 
     def __init__(self, batch_norm="eval"):
         super().__init__(batch_norm)
-        self.features = torchvision.models.vgg16(weights=None).features[:30]
+        layers = torchvision.models.vgg.cfgs["D"]                        # vgg16() would draw its classifier too: 3 s
+        self.features = torchvision.models.vgg.make_layers(layers)[:30]
         for at, stride in zip((4, 9, 16, 23), (2, 2, 2, 1)):
             self.features[at] = nn.MaxPool2d(3, stride, padding=1)
         for at in (24, 26, 28):
             self.features[at].dilation = self.features[at].padding = (2, 2)
+        for module in self.features:
+            if isinstance(module, nn.Conv2d):                            # torchvision's random start
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+                nn.init.zeros_(module.bias)
         self.features[29].inplace = False                                # "conv5" must survive the ReLU
 
     def features_of(self, x):

@@ -60,7 +60,7 @@ def _sampler(name, split, fold, class_id, shots, ways, seed):
     return EpisodeSampler(_dataset(name, split), classes, shots, seed, "panet", ways)
 
 
-def render_episode(dataset, split, fold, class_name, ways, shots, seed, episode):
+def render_episode(dataset, fold, class_name, ways, shots, seed, episode, split="val"):
     """PNG bytes of an episode; ``class_name`` ``"any"``, or a class of the fold (1-way only)."""
     images = _dataset(dataset, split)
     class_id = 0 if class_name == "any" else images.class_names.index(class_name) + 1
@@ -74,10 +74,10 @@ def episode_browser(datasets=("shapes",), split="val"):
     """Browse episodes: data set, fold, class, ways, shots, seed, number."""
     dataset = menu(datasets, "data set")
     names = ["any", *_dataset(datasets[0], split).class_names]
-    controls = dict(dataset=dataset, split=ipywidgets.fixed(split), fold=slider(0, 3, 0, "fold"),
-                    class_name=menu(names, "class"), ways=slider(1, 5, 1, "ways"), shots=slider(1, 5, 1, "shots"),
-                    seed=slider(0, 20, 0, "seed"), episode=slider(0, 50, 0, "episode"))
-    box = explore(render_episode, **controls)
+    controls = dict(dataset=dataset, fold=slider(0, 3, 0, "fold"), class_name=menu(names, "class"),
+                    ways=slider(1, 5, 1, "ways"), shots=slider(1, 5, 1, "shots"), seed=slider(0, 20, 0, "seed"),
+                    episode=slider(0, 50, 0, "episode"))
+    box = explore(functools.partial(render_episode, split=split), **controls)
     dataset.observe(lambda change: setattr(controls["class_name"], "options",
                                            ["any", *_dataset(change["new"], split).class_names]), "value")
     return box

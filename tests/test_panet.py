@@ -26,7 +26,7 @@ def enlarge(maps, size=(S, S)):
 
 
 def pooled(features, mask):
-    return (enlarge(features) * mask).sum((1, 2)) / (mask.sum() + 1e-5)
+    return (enlarge(features) * mask).sum((1, 2)) / (mask.double().sum() + 1e-5)
 
 
 def reference(support, query, masks, truth):
@@ -39,7 +39,7 @@ def reference(support, query, masks, truth):
         scores = 20 * cosines(query[b], [background, *foreground])
         logits.append(enlarge(scores))
         guess = scores.argmax(0)
-        own = [(query[b] * (guess == n)).sum((1, 2)) / ((guess == n).sum() + 1e-5) for n in range(1 + N)]
+        own = [(query[b] * (guess == n)).sum((1, 2)) / ((guess == n).double().sum() + 1e-5) for n in range(1 + N)]
         for n in range(1, 1 + N):
             if (guess == n).sum() == 0:
                 continue
@@ -64,8 +64,10 @@ def episode(B, N, K, seed=0, unseen=None):
     if unseen is not None:
         masks[:, unseen] = 0
         masks[:, unseen, ..., 14:21, 14:21] = 1                      # one low-resolution position
-        query = query.abs()
-        support[:, unseen, ..., 1:4, 1:4] = -5.0
+        query, support[:, unseen] = query.abs(), support[:, unseen].abs()
+        support[:, unseen, ..., 1:4, 1:4] = -0.5
+        for n in set(range(N)) - {unseen}:                           # the first position shows the other ways
+            masks[:, n, ..., :7, :7], support[:, n, ..., :2, :2] = 1, query[:, None, :, :1, :1]
     return support, query, masks.byte(), truth
 
 

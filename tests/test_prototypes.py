@@ -40,5 +40,5 @@ def test_an_empty_mask_gives_zero():
 def test_average_by_hand():
     features = torch.tensor([[[1., 2.], [3., 4.]]])                  # one channel
     weights = torch.tensor([[1., 0.], [0., 3.]])
-    assert masked_average(features, weights, 0.0).item() == (1 + 12) / 4
-    assert masked_average(features, weights, 1.0).item() == 13 / 5
+    assert masked_average(features, weights, 0.0).item() == pytest.approx((1 + 12) / 4)
+    assert masked_average(features, weights, 1.0).item() == pytest.approx(13 / 5)

@@ -1,0 +1,140 @@
+"""The feature bank: the same numbers as without it, and none that is stale or damaged."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import Toy, draw_toy
+
+from fsslib.bank import FeatureBank
+from fsslib.batches import EpisodeTensors
+from fsslib.checkpoints import weights_digest
+from fsslib.episodes import EpisodeSampler
+from fsslib.errors import InputError
+from fsslib.evaluation import evaluate
+from fsslib.models import build_model
+from fsslib.transforms import image_to_input
+
+
+class Counted:
+    """An encoder that counts images; after ``limit`` of them it stops as if the power went."""
+
+    def __init__(self, encode, limit=10 ** 9):
+        self.encode, self.images, self.limit = encode, -1, limit     # the bank asks for the shape once
+
+    def __call__(self, images):
+        if self.images + len(images) > self.limit:
+            raise KeyboardInterrupt
+        self.images += len(images)
+        return self.encode(images)
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("FSSLIB_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def encode(tiny_panet):
+    return tiny_panet.eval().encode
+
+
+def direct(dataset, encode, i):
+    with torch.no_grad():
+        return encode(image_to_input(dataset[i].image, 40, "pad")[None])[0]
+
+
+def open_bank(toy, encode, **options):
+    return FeatureBank(toy, encode, 40, "pad", **{**dict(key="k", batch=4), **options})
+
+
+def test_entries_are_the_encoders_output(toy, encode, cache):
+    with open_bank(toy, encode) as bank:
+        bank.fill(range(10))
+        for i in (0, 9, 15):                 # the last was not filled: it is computed when asked for
+            torch.testing.assert_close(bank[i], direct(toy, encode, i), rtol=1e-5, atol=1e-6)
+    with open_bank(toy, encode, dtype="float16") as half:
+        torch.testing.assert_close(half[3], direct(toy, encode, 3).half().float(), rtol=2e-3, atol=1e-3)
+        assert half[3].dtype == torch.float32
+
+
+@pytest.mark.parametrize("protocol", ["pfenet", "panet"])
+def test_scores_are_equal_with_and_without(toy, tiny_panet, protocol):
+    episodes = EpisodeSampler(toy, (1, 2, 3, 4), 2, 0, protocol, ways=2).take(12)
+    results = [evaluate(tiny_panet, episodes, (1, 2, 3, 4), protocol, 40, bank=bank, progress=False)
+               for bank in (True, False)]
+    assert results[0]["scores"] == results[1]["scores"] and results[0]["miou"] > 0
+
+
+def test_a_damaged_entry_is_computed_again(toy, encode, cache):
+    counted = Counted(encode)
+    with open_bank(toy, counted) as bank:
+        bank.fill(range(24))
+        good = bank[5]
+        assert counted.images == 24
+        bank._features[5, 0, 0, 0] += 1
+        torch.testing.assert_close(bank[5], good, rtol=1e-5, atol=1e-6)
+        assert counted.images == 25          # this one alone
+        torch.testing.assert_close(bank[5], good, rtol=1e-5, atol=1e-6)
+        assert counted.images == 25
+
+
+def test_a_file_cut_short_is_started_anew(toy, encode, cache):
+    with open_bank(toy, encode) as bank:
+        bank.fill(range(24))
+        good, path = bank[5], bank.folder / "features.bin"
+    path.write_bytes(path.read_bytes()[:100])
+    with open_bank(toy, encode) as bank:
+        torch.testing.assert_close(bank[5], good, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(bank[23], direct(toy, encode, 23), rtol=1e-5, atol=1e-6)
+
+
+def test_what_an_interrupted_fill_finished_is_kept(toy, encode, cache):
+    with open_bank(toy, Counted(encode, limit=9)) as bank, pytest.raises(KeyboardInterrupt):
+        bank.fill(range(24))
+    counted = Counted(encode)
+    with open_bank(toy, counted) as bank:
+        bank.fill(range(24))
+        assert counted.images == 24 - 8      # two blocks of four were done
+        torch.testing.assert_close(bank[2], direct(toy, encode, 2), rtol=1e-5, atol=1e-6)
+
+
+def test_the_place_depends_on_data_key_and_geometry(toy, encode, cache, tmp_path):
+    one, other = build_model("panet", "tiny", None), build_model("panet", "tiny", None)
+    assert weights_digest(one) != weights_digest(other)
+    other.load_state_dict(one.state_dict())
+    assert weights_digest(one) == weights_digest(other)
+    changed = Toy(draw_toy(tmp_path / "other", seed=1))
+    options = [dict(), dict(key=weights_digest(one)), dict(dtype="float16")]
+    banks = [open_bank(toy, encode, **o) for o in options] + [
+        open_bank(changed, encode), FeatureBank(toy, encode, 41, "pad", "k"), FeatureBank(toy, encode, 40, "square", "k")]
+    assert len({bank.folder for bank in banks}) == 6
+    assert open_bank(toy, encode).folder == banks[0].folder
+
+
+def test_without_a_key_nothing_stays(toy, encode, cache):
+    bank = open_bank(toy, encode, key=None)
+    folder = bank.folder
+    bank.fill([0])
+    bank.close()
+    bank.close()
+    assert not folder.exists() and not (cache / "bank").exists()
+
+
+def test_a_small_disk_is_told_before_the_work(toy, encode, cache, monkeypatch):
+    import shutil
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: type("Usage", (), dict(free=10))())
+    counted = Counted(encode)
+    with pytest.raises(InputError, match="GB free"):
+        open_bank(toy, counted)
+    assert counted.images == 0
+
+
+def test_features_in_batches(toy, encode, cache):
+    episodes = EpisodeSampler(toy, (1, 2, 3), 2, 0, ways=2).take(3)
+    with open_bank(toy, encode) as bank:
+        plain, banked = EpisodeTensors(episodes, 40, "pad")[1], EpisodeTensors(episodes, 40, "pad", bank=bank)[1]
+    assert banked.query_images is None and plain.query_features is None
+    assert torch.equal(plain.support_masks, banked.support_masks) and torch.equal(plain.query_masks, banked.query_masks)
+    torch.testing.assert_close(banked.support_features, encode(plain.support_images), rtol=1e-5, atol=1e-6)
+    assert set(np.unique(plain.query_masks)) <= {0, 1, 2, 255}

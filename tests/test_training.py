@@ -1,0 +1,258 @@
+"""Training: it learns, it goes on after any interruption to the same bits, and it says when it cannot."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from conftest import Toy, draw_toy
+
+from fsslib.checkpoints import load_checkpoint
+from fsslib.errors import InputError
+from fsslib.models import build_model
+from fsslib.training import TrainingConfig, fit, learning_rate, split_validation
+
+BASE = (1, 2, 3, 4)
+QUICK = TrainingConfig(steps=6, batch=2, size=40, lr=0.02, validate_every=3, validation_episodes=4, validation=0.3,
+                       checkpoint_every=2, precision="32")
+
+
+def panet(seed=0, **options):
+    torch.manual_seed(seed)
+    return build_model("panet", "tiny", None, **options)
+
+
+def run(toy, out=None, config=QUICK, classes=BASE, model=None, **options):
+    model = model or panet()
+    return model, fit(model, toy, classes, config, out, progress=False, **options)
+
+
+def timeless(rows):
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+
+
+class Stop(Exception):
+    """Stands for whatever ends a run: a full disk, a closed laptop."""
+
+
+def stop_at(step):
+    def report(row):
+        if row["step"] == step:
+            raise Stop
+    return report
+
+
+@pytest.fixture(scope="module")
+def whole(toy, tmp_path_factory):
+    """An uninterrupted run: folder, model, rows."""
+    out = tmp_path_factory.mktemp("run")
+    return out, *run(toy, out)
+
+
+def assert_same(out, model, rows, whole):
+    assert timeless(rows) == timeless(whole[2])
+    for name, value in whole[1].state_dict().items():
+        assert torch.equal(model.state_dict()[name], value), name
+    logs = [list(csv.DictReader(open(folder / "log.csv", newline=""))) for folder in (out, whole[0])]
+    assert timeless(logs[0]) == timeless(logs[1])
+
+
+def test_the_loss_falls_and_scores_rise(toy):
+    config = replace(QUICK, steps=60, batch=4, validate_every=0)
+    _, rows = run(toy, config=config)
+    losses = [row["query"] for row in rows]
+    assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
+
+
+def test_what_a_run_leaves(whole):
+    out, model, rows = whole
+    assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert all(row["loss"] == pytest.approx(row["query"] + row["align"]) for row in rows)
+    assert [row["step"] for row in rows if "val_miou" in row] == [3, 6] and 0 <= rows[2]["val_miou"] <= 100
+    assert json.loads((out / "config.json").read_text())["lr"] == 0.02
+    table = list(csv.DictReader(open(out / "log.csv", newline="")))
+    assert [float(row["loss"]) for row in table] == [row["loss"] for row in rows] and table[0]["val_miou"] == ""
+    state = load_checkpoint(out / "checkpoint.pt", model.architecture)
+    assert state["step"] == 6 and all(torch.equal(state["model"][k], v) for k, v in model.state_dict().items())
+    assert list(out.glob("events.*")) and not list(out.glob(".*part"))
+
+
+@pytest.mark.parametrize("step", [1, 3, 4, 6])
+def test_resumed_is_uninterrupted(toy, whole, tmp_path, step):
+    """Stopped before a checkpoint was kept, between two, at one with validation before it, and at the end."""
+    with pytest.raises(Stop):
+        run(toy, tmp_path, report=stop_at(step))
+    model, rows = run(toy, tmp_path, resume=True, model=panet(seed=0 if step == 1 else 9))
+    assert_same(tmp_path, model, rows, whole)
+
+
+def test_resuming_a_finished_run_changes_nothing(toy, whole, tmp_path):
+    run(toy, tmp_path)
+    model, rows = run(toy, tmp_path, resume=True, model=panet(9))
+    assert_same(tmp_path, model, rows, whole)
+
+
+CHILD = """
+import sys
+sys.path.insert(0, "tests")
+from pathlib import Path
+from conftest import Toy
+from test_training import BASE, QUICK, panet
+from fsslib.training import fit
+import time
+toy = Toy(Path(sys.argv[1])); toy.area_scale = 1 / 2048
+fit(panet(), toy, BASE, QUICK, Path(sys.argv[2]), progress=False,
+    report=lambda row: (print(row["step"], flush=True), time.sleep(0.3)))
+"""
+
+
+def test_killed_and_resumed(toy, toy_folder, whole, tmp_path):
+    """SIGKILL as soon as step 4 is told: after the checkpoint of step 2, perhaps within writing that of step 4."""
+    root = __file__.rsplit("/tests/", 1)[0]
+    child = subprocess.Popen([sys.executable, "-c", CHILD, str(toy_folder), str(tmp_path)], cwd=root, text=True,
+                             stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": root})
+    for line in child.stdout:
+        if line.strip() == "4":
+            break
+    time.sleep(0.31)
+    child.send_signal(signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL
+    child.stdout.close()
+    model, rows = run(toy, tmp_path, resume=True, model=panet(9))
+    assert_same(tmp_path, model, rows, whole)
+
+
+def test_other_options_or_another_model_are_refused(toy, whole):
+    out = whole[0]
+    for changes, word in ((dict(lr=0.01), "found a run with lr=0.02, expected lr=0.01"), (dict(steps=7), "steps=6"),
+                          (dict(seed=1), "seed=0")):
+        with pytest.raises(InputError, match=word):
+            run(toy, out, replace(QUICK, **changes), resume=True)
+    for model in (panet(align=False), panet(maps=("layer3",))):
+        with pytest.raises(InputError, match="found a checkpoint of panet on tiny"):
+            run(toy, out, resume=True, model=model)
+    with pytest.raises(InputError, match="no such file"):
+        load_checkpoint(out / "gone.pt", panet().architecture)
+
+
+def test_a_damaged_checkpoint_is_refused(toy, whole, tmp_path):
+    content = (whole[0] / "checkpoint.pt").read_bytes()
+    for damaged in (content[:len(content) // 2], b"", b"text"):
+        (tmp_path / "checkpoint.pt").write_bytes(damaged)
+        with pytest.raises(InputError, match="no readable checkpoint"):
+            run(toy, tmp_path, resume=True)
+
+
+def test_schedules():
+    step = TrainingConfig(steps=30000, lr=1e-3)
+    assert [learning_rate(step, s) for s in (0, 9999, 10000, 19999, 20000, 29999)] == pytest.approx(
+        [1e-3, 1e-3, 1e-4, 1e-4, 1e-5, 1e-5])
+    poly = TrainingConfig(steps=10000, lr=0.025, schedule="poly")
+    assert [learning_rate(poly, s) for s in (0, 1, 10, 1000)] == pytest.approx(
+        [.025, .02499775, .0249775, .02273831], rel=1e-6)            # as the official code prints them
+    assert learning_rate(poly, 9999) > 0
+
+
+def test_the_optimiser_gets_the_schedule(whole):
+    assert [row["lr"] for row in whole[2]] == pytest.approx([.02, .02, .002, .002, .0002, .0002])
+
+
+def test_a_loss_that_is_not_finite_names_the_last_good_checkpoint(toy, tmp_path):
+    wild = replace(QUICK, lr=1e30, checkpoint_every=100)
+    with pytest.raises(InputError, match="loss nan.*Lower lr.*none"):
+        run(toy, tmp_path, wild)
+    run(toy, tmp_path, replace(QUICK, lr=0.02))
+    kept = (tmp_path / "checkpoint.pt").read_bytes()
+    model = panet()
+    with torch.no_grad():
+        model.backbone.layer4[0].weight.fill_(float("nan"))
+    with pytest.raises(InputError, match=str(tmp_path / "checkpoint.pt")):
+        run(toy, tmp_path, model=model)
+    assert (tmp_path / "checkpoint.pt").read_bytes() == kept
+    assert all(p.isfinite().all() for p in load_checkpoint(tmp_path / "checkpoint.pt", model.architecture)["model"].values())
+
+
+def test_validation_images_are_others_and_never_depend_on_a_seed(toy, tmp_path):
+    train, validation = split_validation(toy, 0.3)
+    assert sorted([*train, *validation]) == list(range(24)) and 0 < len(validation) < 15
+    more = draw_toy(tmp_path / "more", count=24, seed=3)
+    (more / "images" / "toy00.png").unlink()                         # numbers move, ids keep their side
+    other = Toy(more)
+    kept = {other.ids[i] for i in split_validation(other, 0.3)[1]}
+    assert kept == {toy.ids[i] for i in validation} - {"toy00"}
+    assert len(split_validation(toy, 0.0)[1]) == 0 and set(validation) <= set(split_validation(toy, 0.5)[1])
+
+
+class Watched:
+    """A data set that remembers which of its images were read."""
+
+    def __init__(self, dataset):
+        self.dataset, self.read = dataset, set()
+
+    def __getattr__(self, name):
+        return getattr(self.dataset, name)
+
+    def __len__(self):
+        return len(self.dataset)
+
+    def __getitem__(self, i):
+        self.read.add(int(i))
+        return self.dataset[i]
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    """DataLoaders without workers, so that a test sees what they read."""
+    from torch.utils import data
+    plain = data.DataLoader.__init__
+    monkeypatch.setattr(data.DataLoader, "__init__",
+                        lambda self, *a, **o: plain(self, *a, **{**o, "num_workers": 0}))
+
+
+def test_training_reads_no_validation_image_and_no_dropped_one(toy, in_process):
+    train, validation = split_validation(toy, 0.3)
+    watched = Watched(toy)
+    run(watched, config=replace(QUICK, steps=20, validate_every=0))
+    assert watched.read and watched.read <= set(train)
+    watched.read.clear()
+    run(watched, config=replace(QUICK, steps=20, validate_every=0), classes=(1, 2))
+    assert any(toy.areas[i, 4] for i in watched.read)                # kept as background
+    watched.read.clear()
+    run(watched, config=replace(QUICK, steps=20, validate_every=0), classes=(1, 2), novel=(4,))
+    assert watched.read and not any(toy.areas[i, 4] for i in watched.read)
+
+
+def test_novel_classes_are_never_asked_for(toy, monkeypatch):
+    from fsslib import training
+    drawn, plain = set(), training.EpisodeSampler.__getitem__
+    monkeypatch.setattr(training.EpisodeSampler, "__getitem__",
+                        lambda self, i: (drawn.update(plain(self, i).class_ids), plain(self, i))[1])
+    monkeypatch.setattr(training, "DataLoader", lambda tensors, batch_size, sampler, collate_fn, **_: [
+        collate_fn([tensors[i] for i in sampler[s:s + batch_size]]) for s in range(0, len(sampler), batch_size)])
+    run(toy, config=replace(QUICK, steps=20), classes=(2, 3))
+    assert drawn == {2, 3}
+
+
+@pytest.mark.parametrize("change, word", [
+    (dict(steps=0), "steps"), (dict(batch=0), "batch"), (dict(checkpoint_every=0), "checkpoint_every"),
+    (dict(lr=-1.0), "lr"), (dict(lr=float("nan")), "lr"), (dict(schedule="cosine"), "schedule"),
+    (dict(validation=1.0), "validation"), (dict(validation=0.0), "validation"), (dict(seed=2 ** 40), "seed"),
+    (dict(size=8), "size"), (dict(shots=30), r"K \+ 1"), (dict(shots=0), "shots"), (dict(protocol="x"), "protocol"),
+    (dict(precision="16"), "precision"), (dict(devices=0), "devices")])
+def test_bad_configuration(toy, tmp_path, change, word):
+    with pytest.raises(InputError, match=word):
+        run(toy, tmp_path / "out", replace(QUICK, **change))
+    assert not (tmp_path / "out" / "checkpoint.pt").exists()
+
+
+def test_an_out_that_is_a_file(toy, tmp_path):
+    (tmp_path / "out").write_text("")
+    with pytest.raises(InputError, match="a file on this path"):
+        run(toy, tmp_path / "out")
