@@ -31,6 +31,8 @@ class EpisodeScores:
         if prediction.shape != truth.shape:
             raise InputError("prediction", f"shape {prediction.shape}", f"{truth.shape} as the truth",
                              "Resize the logits to the truth first.")
+        if unknown := {int(c) for c in class_ids} - set(self.classes):
+            raise InputError("class", min(unknown), f"one of {self.classes}", "Score the classes that were drawn.")
         valid = truth != 255
         p, t = prediction[valid], truth[valid]
 

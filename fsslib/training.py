@@ -108,9 +108,11 @@ def fit(model, dataset, classes, config=TrainingConfig(), out=None, resume=False
     engine, optimizer = fabric.setup(model, optimizer)
     if resume and checkpoint and checkpoint.exists():          # after setup: the momentum must lie on the device
         first, rows = _restore(checkpoint, model, optimizer, config)
-    log = _Log(out, rows, config) if out and fabric.is_global_zero else None
+    log = _Log(out, rows, config, first) if out and fabric.is_global_zero else None
     if validation and not rows and fabric.is_global_zero:
         rows.append({"step": 0, **_validate(model, validation, classes, config, fabric.device)})
+        if log:
+            log.add(rows[0])
     batches = iter(_loader(sampler, config, fabric, first))
     bar = tqdm(range(first, config.steps), desc="train", unit="step", initial=first, total=config.steps,
                disable=not progress or not fabric.is_global_zero)
@@ -181,11 +183,12 @@ def _validate(model, episodes, classes, config, device):
 class _Log:
     """``log.csv`` and TensorBoard events; a resumed run rewrites the rows of its checkpoint first."""
 
-    def __init__(self, out, rows, config):
+    def __init__(self, out, rows, config, first):
         from torch.utils.tensorboard import SummaryWriter
         write_json(Path(out) / "config.json", asdict(config))
         self.file = open(Path(out) / "log.csv", "w", newline="", encoding="utf-8")
-        self.table, self.start, self.board = None, None, SummaryWriter(str(out), purge_step=len(rows) + 1)
+        self.table, self.start = None, None
+        self.board = SummaryWriter(str(out), purge_step=first + 1 if rows else 0)
         for row in rows:
             self._line(row)
 

@@ -110,6 +110,13 @@ def test_supports_are_drawn_uniformly():
     assert set(seen) == {1, 2, 3, 4, 5} and sum((n - 400) ** 2 / 400 for n in seen.values()) < 18.5
 
 
+def test_pairs_follow_the_images(toy):
+    """The first pairs show every class: a short run of HSNet's protocol must not leave classes out."""
+    sampler = EpisodeSampler(toy, (1, 2, 4), 1, 0, "hsnet")
+    expected = [(i, c) for i in range(len(toy)) for c in (1, 2, 4) if toy.areas[i, c]]
+    assert [(sampler[i].query, *sampler[i].class_ids) for i in range(sampler.queries)] == expected
+
+
 def test_too_few_images_are_refused_with_both_numbers():
     areas = np.zeros((9, 3), int)
     areas[:3, 1] = areas[:, 2] = 4000

@@ -79,6 +79,8 @@ def test_several_ways():
 def test_shapes_must_agree():
     with pytest.raises(InputError, match=r"shape \(3, 3\)"):
         EpisodeScores((1,)).update(GUESS, TRUTH[:2], [1], "q")
+    with pytest.raises(InputError, match="class: found 3, expected one of"):
+        EpisodeScores((1, 2)).update(GUESS, TRUTH, [3], "q")
     with pytest.raises(InputError, match="absent"):
         EpisodeScores((1,), "skipped")
 

@@ -51,9 +51,9 @@ class Settings:
 
 SETTINGS = {
     "panet_voc": Settings("voc", {"efficientnet_lite0": 225, "vgg16": 417}, 1000, TrainingConfig(
-        steps=120, batch=2, size=225, lr=1e-3, schedule="poly", validate_every=30, validation_episodes=80)),
+        steps=60, batch=2, size=225, lr=1e-3, schedule="poly", validate_every=15, validation_episodes=50)),
     "panet_shapes": Settings("shapes", {"efficientnet_lite0": 161}, 1000, TrainingConfig(
-        steps=200, batch=2, size=161, lr=1e-3, schedule="poly", validate_every=50, validation_episodes=80)),
+        steps=80, batch=2, size=161, lr=1e-3, schedule="poly", validate_every=20, validation_episodes=50)),
 }
 
 
@@ -64,9 +64,10 @@ def runs(settings):
         free = [Run(backbone, size, fold) for fold in folds]
         rows += [replace(r, shots=k) for k in (1, 5) for r in free]
         if backbone == settings.trained:
-            rows += [replace(r, training=t, shots=k) for r in free for t in ("par", "plain") for k in (1, 5)]
+            rows += [replace(r, training=t, shots=k) for r in free for t, k in (("par", 1), ("par", 5), ("plain", 1))]
             rows += [replace(r, annotation=a) for a in ("scribble", "box") for r in free]
             rows += [replace(r, ways=2) for r in free]
+            rows += [replace(r, training="plain", shots=5) for r in free]
         rows += [replace(r, protocol="panet") for r in free]
     return rows
 
