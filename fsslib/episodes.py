@@ -75,7 +75,7 @@ class EpisodeSampler:
                                  f"{self.dataset.split}", f"{len(found)} images with >= {least} px",
                                  f"at least {self.shots + 1} (K + 1)", "Ask for fewer shots or add images.")
         if rule.queries == "pairs":
-            self._queries = sorted((i, c) for c in self.classes for i in self._images[c])      # by image, as HSNet's list
+            self._queries = sorted((i, c) for c in self.classes for i in self._images[c])   # by image
         else:
             self._queries = sorted({i for found in self._images.values() for i in found})
 

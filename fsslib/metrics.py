@@ -87,7 +87,7 @@ class EpisodeScores:
         i, u, fb_i, fb_u = self._sums()
         times = np.random.default_rng(seed).multinomial(len(i), np.full(len(i), 1 / len(i)), RESAMPLES)  # (R, Q)
         never = u.sum(0) == 0
-        iou = _iou(times @ i, times @ u, "ignored")            # NaN: a class may miss from a resample, then it is skipped
+        iou = _iou(times @ i, times @ u, "ignored")        # NaN: a class that misses from a resample is skipped
         if self.absent == "counted":
             iou[:, never] = 0                                  # as in miou(): a class that never occurs counts 0
         miou = np.nanmean(iou, axis=1)

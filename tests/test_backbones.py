@@ -40,7 +40,8 @@ def test_vgg_at_417_gives_53(vgg):
 def test_vgg_is_panets_encoder(vgg):
     """3x3 convolutions with ReLU, 3x3 max-pools of strides 2, 2, 2, 1, conv5 dilated 2, no ReLU after the last."""
     layers, channels = [], 3
-    for width, repeats, stride, dilation in ((64, 2, 2, 1), (128, 2, 2, 1), (256, 3, 2, 1), (512, 3, 1, 1), (512, 3, 0, 2)):
+    for width, repeats, stride, dilation in ((64, 2, 2, 1), (128, 2, 2, 1), (256, 3, 2, 1), (512, 3, 1, 1),
+                                             (512, 3, 0, 2)):
         for _ in range(repeats):
             layers += [nn.Conv2d(channels, width, 3, padding=dilation, dilation=dilation), nn.ReLU()]
             channels = width

@@ -107,7 +107,8 @@ def test_the_place_depends_on_data_key_and_geometry(toy, encode, cache, tmp_path
     changed = Toy(draw_toy(tmp_path / "other", seed=1))
     options = [dict(), dict(key=weights_digest(one)), dict(dtype="float16")]
     banks = [open_bank(toy, encode, **o) for o in options] + [
-        open_bank(changed, encode), FeatureBank(toy, encode, 41, "pad", "k"), FeatureBank(toy, encode, 40, "square", "k")]
+        open_bank(changed, encode), FeatureBank(toy, encode, 41, "pad", "k"),
+        FeatureBank(toy, encode, 40, "square", "k")]
     assert len({bank.folder for bank in banks}) == 6
     assert open_bank(toy, encode).folder == banks[0].folder
 

@@ -79,7 +79,8 @@ def test_bad_input_is_one_line_and_exit_2(monkeypatch, capsys, tmp_path, argumen
 
 @pytest.mark.parametrize("arguments, word", [
     (("evaluate", *TINY, "--shots", 0), "shots: found 0"), (("evaluate", *TINY, "--shots", 50), "at least 51 (K + 1)"),
-    (("evaluate", *TINY, "--ways", 3), "ways: found 3, expected 1..2"), (("evaluate", *TINY, "--episodes", 0), "episodes"),
+    (("evaluate", *TINY, "--ways", 3), "ways: found 3, expected 1..2"),
+    (("evaluate", *TINY, "--episodes", 0), "episodes"),
     (("evaluate", *TINY, "--size", 0, "--episodes", 1), "size: found 0"),
     (("evaluate", *TINY, "--episodes", 1, "--out", "file"), "file: found a file on this path"),
     (("train", *TINY, "--steps", 0), "steps: found 0"), (("train", *TINY, "--shots", 0), "shots: found 0"),
@@ -135,5 +136,6 @@ def test_doctor_tells_what_is_missing(monkeypatch, capsys, tmp_path):
 
 def test_help_needs_no_torch():
     code = "import sys; from fsslib import cli; assert 'torch' not in sys.modules, 'torch was loaded'"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=__file__.rsplit("/tests/", 1)[0])
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                          cwd=__file__.rsplit("/tests/", 1)[0])
     assert done.returncode == 0, done.stderr

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from fsslib.models.prototypes import lower, masked_average, upsampling_matrix
 
 
-@pytest.mark.parametrize("shape, size", [((29, 29), (225, 225)), ((7, 9), (40, 31)), ((5, 5), (5, 5)), ((6, 4), (13, 16)),
+@pytest.mark.parametrize("shape, size", [((29, 29), (225, 225)), ((7, 9), (40, 31)), ((5, 5), (5, 5)),
+                                         ((6, 4), (13, 16)),
                                          ((12, 12), (7, 9))])
 def test_lowered_masks_give_the_same_prototypes_and_gradients(shape, size):
     torch.manual_seed(0)

@@ -182,7 +182,8 @@ def test_a_loss_that_is_not_finite_names_the_last_good_checkpoint(toy, tmp_path)
     with pytest.raises(InputError, match=str(tmp_path / "checkpoint.pt")):
         run(toy, tmp_path, model=model)
     assert (tmp_path / "checkpoint.pt").read_bytes() == kept
-    assert all(p.isfinite().all() for p in load_checkpoint(tmp_path / "checkpoint.pt", model.architecture)["model"].values())
+    kept = load_checkpoint(tmp_path / "checkpoint.pt", model.architecture)["model"]
+    assert all(value.isfinite().all() for value in kept.values())
 
 
 def test_validation_images_are_others_and_never_depend_on_a_seed(toy, tmp_path):
