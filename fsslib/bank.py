@@ -19,8 +19,9 @@ class FeatureBank:
 
     ``encode``: images (B,3,S,S) -> (B,C,h,w), with fixed weights · ``size``, ``resize``: the input geometry ·
     ``key``: a value that names the encoder and its weights; the bank is then kept in the cache folder under the
-    data's digest, this key and the geometry. Without a key it is temporary and gone with the object ·
-    ``dtype``: ``float32`` is exact, ``float16`` takes half the disk. An entry whose checksum differs is computed again.
+    data's digest, this key and the geometry. Without a key nothing of it outlives the object ·
+    ``dtype``: ``float32`` as computed, ``float16`` for half the disk. An entry whose checksum differs is computed again.
+    Its files are sparse: only images that were asked for take room.
     """
 
     def __init__(self, dataset, encode, size, resize, key=None, dtype="float32", device="cpu", batch=8):
@@ -31,32 +32,34 @@ class FeatureBank:
             shape = tuple(encode(torch.zeros(1, 3, size, size, device=device)).shape[1:])
         self.temporary = key is None
         if self.temporary:
-            self.folder = Path(tempfile.mkdtemp(prefix="fsslib-bank-"))
+            self.folder = Path(tempfile.mkdtemp(prefix="temporary-", dir=cache_dir("bank")))
         else:
             name = sha256_json([dataset.digest, key, size, resize, dtype, list(shape)])
             self.folder = cache_dir("bank", name[:20])
-        self._refuse_small_disk(len(dataset) * int(np.prod(shape)) * np.dtype(dtype).itemsize)
         self._features = _map(self.folder / "features.bin", dtype, (len(dataset), *shape))
         self._sums = _map(self.folder / "checksums.bin", np.uint32, (len(dataset),))      # 0: not computed yet
+        if self.temporary:                   # unlinked while open: nothing stays behind, not even after a SIGKILL
+            shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _refuse_small_disk(self, needed):
-        held = self.folder / "features.bin"
-        free = shutil.disk_usage(self.folder).free + (held.stat().st_blocks * 512 if held.exists() else 0)
+    def _refuse_small_disk(self, images):
+        needed, free = images * self._features[0].nbytes, shutil.disk_usage(cache_dir("bank")).free
         if free < needed:
-            raise InputError(self.folder, f"{free / 1e9:.1f} GB free", f"{needed / 1e9:.1f} GB for the feature bank",
-                             "Set FSSLIB_CACHE (or TMPDIR) to a larger disk, or use a smaller size.")
+            raise InputError(cache_dir("bank"), f"{free / 1e9:.1f} GB free",
+                             f"{needed / 1e9:.1f} GB for the features of {images} images",
+                             "Set FSSLIB_CACHE to a larger disk, or use a smaller size.")
 
     def __getitem__(self, index):
         entry = np.array(self._features[index])
         if not self._sums[index] or _checksum(entry) != self._sums[index]:
+            self._sums[index] = 0
             self.fill([index], progress=False)
             entry = np.array(self._features[index])
         return torch.from_numpy(entry).float()
 
     def fill(self, indices, progress=True):
         """Computes the missing ones of ``indices``; what an interrupted call finished is kept."""
-        missing = [i for i in sorted(set(indices)) if not self._sums[i] or
-                   (not progress and _checksum(np.array(self._features[i])) != self._sums[i])]
+        missing = [i for i in sorted(set(indices)) if not self._sums[i]]
+        self._refuse_small_disk(len(missing))
         bar = tqdm(total=len(missing), desc="features", unit="image", disable=not progress or not missing)
         for at in range(0, len(missing), self.batch):
             block = missing[at:at + self.batch]

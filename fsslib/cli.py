@@ -36,12 +36,14 @@ def _options(*options):
     return decorate
 
 
-DATASET = click.option("--dataset", default="shapes", help="shapes, voc or folder.")
+DATASET = click.option("--dataset", default="shapes", help="shapes, voc, or (to evaluate) folder: all its classes.")
 ROOT = click.option("--root", type=click.Path(path_type=Path), help="Folder of the data set (else $FSSLIB_DATA).")
 MODEL = _options(
     click.option("--model", default="panet", help="panet."),
     click.option("--backbone", default="efficientnet_lite0", help="efficientnet_lite0, vgg16, resnet50, resnet101."),
     click.option("--weights", default="imagenet", help="imagenet, none, or a .safetensors or .pth file."),
+    click.option("--batch-norm", type=click.Choice(["eval", "train"]), default="eval",
+                 help="Of the encoder while training; train: batch statistics, as in PFENet's released code."),
     click.option("--align/--no-align", default=True, help="Train PANet with prototype alignment (PAR)."))
 EPISODES = _options(
     click.option("--fold", type=int, default=0, help="0 to 3; its five classes are novel."),
@@ -50,9 +52,9 @@ EPISODES = _options(
     click.option("--size", type=int, help="Input side in px (else the protocol's)."))
 
 
-def _build(model, backbone, weights, align):
+def _build(model, backbone, weights, batch_norm, align):
     from .models import build_model
-    return build_model(model, backbone, None if weights == "none" else weights, align=align)
+    return build_model(model, backbone, None if weights == "none" else weights, batch_norm, align=align)
 
 
 @cli.command()
@@ -93,6 +95,10 @@ def check(name, root):
     sys.exit(1 if any(row.state == "damaged" for row in rows) else 0)
 
 
+def _percent(value):
+    return "     -" if value is None else f"{value:6.2f} %"
+
+
 @cli.command()
 @MODEL
 @DATASET
@@ -106,7 +112,7 @@ def check(name, root):
 @click.option("--checkpoint", type=click.Path(path_type=Path), help="A checkpoint.pt of fsslib train.")
 @click.option("--bank/--no-bank", default=True, help="Compute each image's features once; scores are identical.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of result.json.")
-def evaluate(model, backbone, weights, align, dataset, root, fold, shots, ways, size, protocol, split, episodes, seed,
+def evaluate(model, backbone, weights, batch_norm, align, dataset, root, fold, shots, ways, size, protocol, split, episodes, seed,
              annotation, checkpoint, bank, out):
     """Score a model on the novel classes of a fold; writes result.json."""
     from .annotations import annotator
@@ -117,20 +123,21 @@ def evaluate(model, backbone, weights, align, dataset, root, fold, shots, ways, 
     from .folds import novel_classes
     from .protocols import get_protocol
     rules = get_protocol(protocol)
-    classes = novel_classes(dataset, fold)
-    network = _build(model, backbone, weights, align)
+    classes = None if dataset == "folder" else novel_classes(dataset, fold)
+    network = _build(model, backbone, weights, batch_norm, align)
     if checkpoint:
         network.load_state_dict(load_checkpoint(checkpoint, network.architecture)["model"])
     images = open_dataset(dataset, root, split or rules.split)
+    classes = classes or range(1, len(images.class_names) + 1)               # own images: every class is novel
     drawn = protocol_episodes(images, classes, shots, protocol, ways, episodes, seed or None)
     out = out or Path("runs") / "evaluate" / f"{model}-{dataset}-{backbone}-fold{fold}-{shots}shot-{protocol}"
     result = run(network, drawn, classes, protocol, size, annotator(annotation), bank, out, fold=fold,
                  annotation=annotation, weights=Path(weights).name, checkpoint=checkpoint and checkpoint.name)
-    for name, value, unit in (("mIoU", "miou", "%"), ("FB-IoU", "fb_iou", "%")):
-        low, high = result["intervals"][value]
-        click.echo(f"{name:8}{result[value]:6.2f} {unit}   95 % interval {low:.2f} to {high:.2f}")
+    for name, key in (("mIoU", "miou"), ("FB-IoU", "fb_iou")):
+        low, high = map(_percent, result["intervals"][key])
+        click.echo(f"{name:14}{_percent(result[key])}   95 % interval {low} to {high}")
     for c, value in result["per_class"].items():
-        click.echo(f"  {images.class_names[int(c) - 1]:14}{value:6.2f} %")
+        click.echo(f"  {images.class_names[int(c) - 1]:12}{_percent(value)}")
     click.echo(f"{len(drawn)} episodes in {result['seconds']:.0f} s; {out / 'result.json'}")
 
 
@@ -150,7 +157,7 @@ def evaluate(model, backbone, weights, align, dataset, root, fold, shots, ways, 
               "calling them background (PFENet).")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of checkpoints and logs.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
-def train(model, backbone, weights, align, dataset, root, fold, shots, ways, size, config, drop_novel, out, resume,
+def train(model, backbone, weights, batch_norm, align, dataset, root, fold, shots, ways, size, config, drop_novel, out, resume,
           **changes):
     """Train a model on the base classes of a fold."""
     from dataclasses import asdict, replace
@@ -165,7 +172,7 @@ def train(model, backbone, weights, align, dataset, root, fold, shots, ways, siz
     classes = base_classes(dataset, fold)
     out = out or Path("runs") / "train" / f"{model}-{dataset}-{backbone}-fold{fold}-{shots}shot"
     click.echo("  ".join(f"{k}={v}" for k, v in asdict(settings).items()))
-    fit(_build(model, backbone, weights, align), open_dataset(dataset, root, "train"), classes, settings, out, resume,
+    fit(_build(model, backbone, weights, batch_norm, align), open_dataset(dataset, root, "train"), classes, settings, out, resume,
         novel=novel_classes(dataset, fold) if drop_novel else ())
     click.echo(f"last checkpoint: {out / 'checkpoint.pt'}")
 

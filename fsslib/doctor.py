@@ -10,8 +10,9 @@ from importlib.metadata import PackageNotFoundError, version
 from .errors import InputError
 from .storage import cache_dir, data_dir
 
-NEEDED = ("torch", "torchvision", "timm", "numpy", "pillow", "safetensors", "click", "tqdm", "pyyaml")
-NOTEBOOKS = ("jupyterlab", "ipywidgets", "matplotlib", "scikit-image", "papermill", "nbclient")
+NEEDED = ("torch", "torchvision", "timm", "numpy", "pillow", "safetensors", "click", "tqdm", "pyyaml", "filelock")
+NOTEBOOKS = ("jupyterlab", "ipywidgets", "matplotlib", "scikit-image", "papermill", "nbclient",
+             "tensorboard", "pooch", "jinja2")
 
 
 @dataclass(frozen=True)

@@ -84,9 +84,9 @@ def evaluate(model, episodes, classes, protocol="pfenet", size=None, annotate=No
 
 
 def summary(scores):
-    """mIoU, FB-IoU and per-class IoU in percent, with 95 % intervals."""
+    """mIoU, FB-IoU and per-class IoU in percent, with 95 % intervals; None where a class never occurred (NaN)."""
     def percent(value):
-        return round(100 * value, 2)
+        return None if np.isnan(value) else round(100 * value, 2)          # JSON has no NaN
     return {"miou": percent(scores.miou()), "fb_iou": percent(scores.fb_iou()),
             "intervals": {name: [percent(v) for v in pair] for name, pair in scores.intervals().items()},
             "per_class": {str(c): percent(v) for c, v in scores.per_class().items()}}
@@ -115,7 +115,7 @@ def _score(model, data, scores, scored, batch, device, progress):
         at += len(tensors)
         bar.update(len(tensors))
     bar.close()
-    extra = {"prototype_distance": round(float(np.nanmean(distances)), 4)} if distances else {}
+    extra = {"prototype_distance": round(float(np.nanmean(distances)), 4)} if np.isfinite(distances).any() else {}
     return scores, extra
 
 

@@ -14,8 +14,8 @@ class Protocol:
     """``split``: image list · ``queries``: how queries are drawn (below) · ``min_area``: px a class needs in an
     image for it to be a query image or a support · ``episodes``: number a run, by data set · ``seeds``: one a run ·
     ``resize``: ``"pad"`` (long side to ``size``, floored to a multiple of 8, black below and right) or ``"square"``
-    (both sides to ``size``, aspect lost) · ``size``: px, by data set · ``scored``: ``"original"``, ``"input"`` or a
-    side in px · ``absent``: a class missing from the truth is ``"counted"`` or ``"ignored"`` ·
+    (both sides to ``size``, aspect lost) · ``size``: px, by data set · ``scored``: at ``"original"`` or at ``"input"``
+    size · ``absent``: a class missing from the truth is ``"counted"`` or ``"ignored"`` ·
     ``novel_in_training``: training images with novel classes are kept (``"background"``) or ``"dropped"``.
 
     ``queries``: ``"list"`` = images in list order, one class drawn from those present; ``"pairs"`` = (image,
@@ -29,7 +29,7 @@ class Protocol:
     seeds: tuple
     resize: str
     size: dict
-    scored: object
+    scored: str
     absent: str
     novel_in_training: str
     sources: dict = field(repr=False)

@@ -15,7 +15,8 @@ def image_to_input(image, size, resize):
 
     ``"square"`` (PANet): both sides to ``size`` with PIL, bilinear with antialiasing.
     ``"pad"`` (PFENet's test_Resize): long side to ``size``, both floored to a multiple of 8, bilinear without
-    antialiasing, black below and right.
+    antialiasing, black below and right. Unlike test_Resize, an image smaller than ``size`` is enlarged, so that every
+    picture of a data set is seen at one scale (42 of VOC val's 1 449 images at 473 px).
     """
     if resize == "square":
         image = np.array(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR))

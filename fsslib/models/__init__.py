@@ -33,14 +33,14 @@ def architecture(name, backbone, **options):
     return {"model": name, "backbone": backbone, "options": {**PANet.OPTIONS, **options}}
 
 
-def build_model(name, backbone="efficientnet_lite0", weights="imagenet", **options):
+def build_model(name, backbone="efficientnet_lite0", weights="imagenet", batch_norm="eval", **options):
     """A model on a backbone.
 
-    ``name``: one of ``MODELS``. ``backbone``, ``weights``: see ``backbones.build_backbone``. ``options`` go to the
+    ``name``: one of ``MODELS``. ``backbone``, ``weights``, ``batch_norm``: see ``backbones.build_backbone``. ``options`` go to the
     model's class. The model carries its ``architecture``. Raises InputError for unknown names and options.
     """
     described = architecture(name, backbone, **options)
     from .panet import PANet
-    model = PANet(build_backbone(backbone, weights), **options)
+    model = PANet(build_backbone(backbone, weights, batch_norm=batch_norm), **options)
     model.architecture = described
     return model

@@ -1,0 +1,182 @@
+"""The episode browser of notebook 01 where it is used: JupyterLab in a headless Chromium, moved by the keyboard."""
+
+import base64
+import contextlib
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from fsslib.widgets import render_episode
+
+pytestmark = pytest.mark.browser
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "01_episodic_sampling.ipynb"
+PATIENCE = 120                               # seconds for any one step; a busy machine starts a kernel slowly
+START = dict(dataset="shapes", fold=0, class_name="any", ways=1, shots=1, seed=0, episode=0)
+
+
+def short_copy(folder):
+    """Notebook 01 with the cells that its widget needs: imports, parameters, opening the data, the widget itself.
+
+    The others take a minute and are run by nbval; left in, they would only delay the one thing tested here.
+    """
+    content = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
+
+    def needed(cell):
+        source = "".join(cell["source"])
+        return source.startswith("# #") or cell["cell_type"] == "code" and (
+            source.startswith(("import ", "from ")) or "parameters" in cell["metadata"].get("tags", [])
+            or re.search(r"^\w+ = open_dataset\(", source, re.M))
+    content["cells"] = [cell for cell in content["cells"] if needed(cell)]
+    for cell in content["cells"]:
+        if cell["cell_type"] == "code":
+            cell.update(outputs=[], execution_count=None)          # what the page shows was computed by this run
+    (folder / NOTEBOOK.name).write_text(json.dumps(content), encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """URL of a JupyterLab that knows nothing of the user's settings and serves the short copy."""
+    folder = tmp_path_factory.mktemp("lab")
+    (folder / "work").mkdir()
+    short_copy(folder / "work")
+    own = {name: str(folder / name.lower()) for name in (
+        "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_SETTINGS_DIR",
+        "JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR")}
+    log = folder / "server.log"
+    with open(log, "w") as output:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.port=0",
+             "--IdentityProvider.token=test", f"--ServerApp.root_dir={folder / 'work'}",
+             "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"],
+            env=os.environ | own, cwd=folder, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        yield f"{address(server, Path(own['JUPYTER_RUNTIME_DIR']), log)}lab/tree/{NOTEBOOK.name}?token=test"
+    finally:
+        server.terminate()                                          # on SIGTERM it stops its kernels, then itself
+        try:
+            server.wait(30)
+        except subprocess.TimeoutExpired:
+            server.kill()
+
+
+def address(server, runtime, log):
+    """The URL a server writes into its runtime folder once it listens: no port is guessed beforehand."""
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until and server.poll() is None:
+        with contextlib.suppress(OSError, ValueError):
+            return json.loads((runtime / f"jpserver-{server.pid}.json").read_text())["url"]
+        time.sleep(0.2)
+    pytest.fail(f"JupyterLab did not start:\n{log.read_text()[-3000:]}")
+
+
+@pytest.fixture(scope="module")
+def page(lab):
+    """The notebook's page after Run > Run All Cells."""
+    if CHROMIUM is None:
+        pytest.skip("no system Chromium")
+    with playwright.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1400, "height": 1000})
+        page.set_default_timeout(1000 * PATIENCE)
+        accept = page.locator(".jp-Dialog .jp-mod-accept").last      # "Select kernel" and the like
+        page.add_locator_handler(accept, lambda button: button.click())
+        page.goto(lab)
+        page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
+        page.locator(".jp-NotebookPanel-toolbar [data-status=idle]").wait_for()      # the kernel has answered
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+        picture(page)
+        yield page
+        browser.close()
+
+
+def picture(page, unlike=None):
+    """PNG bytes of the widget's picture, as the page holds it, once they differ from ``unlike``."""
+    image = page.locator("img.widget-image")
+    image.wait_for()
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        found = image.evaluate("""async image => {
+            const blob = await fetch(image.src).then(r => r.blob()).catch(() => null);   // null: just replaced
+            return blob && new Promise(done => {
+                const reader = new FileReader();
+                reader.onload = () => done(reader.result.split(',')[1]);
+                reader.readAsDataURL(blob);
+            });
+        }""")
+        if found and base64.b64decode(found) != unlike:
+            return base64.b64decode(found)
+        time.sleep(0.02)
+    pytest.fail("the picture did not change")
+
+
+def size(png):
+    image = Image.open(io.BytesIO(png))
+    image.load()                             # a broken file raises here
+    assert image.format == "PNG"
+    return image.size
+
+
+def row(page, name):
+    """The control with the label ``name``."""
+    return page.locator(".widget-inline-hbox").filter(has=page.get_by_text(name, exact=True))
+
+
+def press(page, name, key):
+    """Presses ``key`` on a slider; milliseconds until the page has loaded the picture that follows."""
+    handle = row(page, name).locator(".noUi-handle")
+    handle.focus()
+    page.locator("img.widget-image").evaluate("""image => {
+        window.loaded = new Promise(done => document.addEventListener('keydown', () => {
+            const pressed = performance.now();
+            image.addEventListener('load', () => done(performance.now() - pressed), {once: true});
+        }, {once: true, capture: true}));
+    }""")
+    page.keyboard.press(key)
+    return page.evaluate("Promise.race([window.loaded, new Promise((_, no) => setTimeout(no, %d))])" % (
+        1000 * PATIENCE))
+
+
+def test_a_moved_slider_redraws_the_episode(page, capsys):
+    before = picture(page)
+    assert before == render_episode(**START)
+    times = [press(page, "episode", "ArrowRight")]
+    after = picture(page, unlike=before)
+    assert row(page, "episode").locator(".widget-readout").inner_text() == "1"
+    assert after == render_episode(**START | {"episode": 1})
+    for png in (before, after):
+        width, height = size(png)
+        assert 300 < width < 2000 and 150 < height < 400           # three panels in one row, 168 px high
+    times += [press(page, "episode", "ArrowRight") for _ in range(5)]
+    with capsys.disabled():
+        print(f"\nkey press to new picture, ms: {', '.join(f'{t:.0f}' for t in times)}")
+
+
+def test_more_shots_are_more_panels(page):
+    before = picture(page)
+    press(page, "shots", "ArrowRight")
+    after = picture(page, unlike=before)
+    assert size(after)[0] > size(before)[0] + 100                   # one more support image
+
+
+def test_an_impossible_class_is_explained_under_the_picture(page):
+    before = picture(page)
+    row(page, "class").locator("select").select_option("star")      # a class of another fold
+    note = page.locator(".widget-vbox > *").last
+    playwright.expect(note).to_contain_text("expected a class of fold 0", timeout=1000 * PATIENCE)
+    box = note.bounding_box()
+    assert box["y"] >= page.locator("img.widget-image").bounding_box()["y"]
+    assert picture(page) == before                                  # the last good picture stays
+    row(page, "class").locator("select").select_option("any")
+    playwright.expect(note).to_have_text("", timeout=1000 * PATIENCE)
