@@ -96,21 +96,23 @@ class ResNet(Backbone):
 
 
 class DilatedDepthwise(nn.Conv2d):
-    """A depthwise convolution of stride 1 and dilation d, as d*d plain ones when gradients are wanted on a CPU.
+    """A depthwise convolution of stride 1 and dilation d; on a CPU computed as d*d undilated ones.
 
-    Pixels that lie d apart never meet others: sorted into d x d phase images, they see an undilated kernel. The
-    numbers are the same; the gradient of torch's own dilated depthwise kernel takes 10 to 30 times longer on a CPU.
+    Pixels that lie d apart never meet others: sorted into d x d phase images, they see a plain kernel, for which CPUs
+    have fast code. The numbers are the same. Measured on two cores: the backbone 2 to 3 times faster forward, 10 times
+    backward.
     """
 
     def forward(self, x):
-        if not torch.is_grad_enabled() or x.device.type != "cpu":
+        if x.device.type != "cpu":
             return super().forward(x)
         (B, C, H, W), d = x.shape, self.dilation[0]
         h, w = -(-H // d), -(-W // d)
-        x = F.pad(x, (0, w * d - W, 0, h * d - H)).view(B, C, h, d, w, d)
-        x = x.permute(0, 3, 5, 1, 2, 4).reshape(B * d * d, C, h, w)            # d*d phase images
-        y = F.conv2d(x, self.weight, self.bias, padding=self.padding[0] // d, groups=C)
-        return y.view(B, d, d, C, h, w).permute(0, 3, 4, 1, 5, 2).reshape(B, C, h * d, w * d)[..., :H, :W]
+        x = F.pad(x, (0, w * d - W, 0, h * d - H)).permute(0, 2, 3, 1)         # (B, h*d, w*d, C), channels last
+        x = x.reshape(B, h, d, w, d, C).permute(0, 2, 4, 1, 3, 5).reshape(B * d * d, h, w, C)
+        y = F.conv2d(x.permute(0, 3, 1, 2), self.weight, self.bias, padding=self.padding[0] // d, groups=C)
+        y = y.permute(0, 2, 3, 1).reshape(B, d, d, h, w, C).permute(0, 3, 1, 4, 2, 5).reshape(B, h * d, w * d, C)
+        return y.permute(0, 3, 1, 2)[..., :H, :W]
 
 
 class EfficientNetLite0(Backbone):

@@ -1,6 +1,7 @@
 """Explorers for the notebooks: controls beside one picture, redrawn by a pure function of their values."""
 
 import functools
+import html
 
 import ipywidgets
 import numpy as np
@@ -23,18 +24,26 @@ def explore(render, **controls):
     ipywidgets' own ``interact`` waits for a front end and can hang a batch run; an Image's value does not. An
     InputError is shown as its sentence, under the last picture.
     """
-    picture = ipywidgets.Image(value=render(**{k: w.value for k, w in controls.items()}), format="png")
-    note = ipywidgets.Label()
+    picture = ipywidgets.Image(value=render(**{k: w.value for k, w in controls.items()}), format="png",
+                               layout={"align_self": "flex-start", "max_width": "100%"})     # its own size, or less
+    note = ipywidgets.HTML()                                 # wraps where a Label would be cut off
 
     def update(_):
         try:
             picture.value, note.value = render(**{k: w.value for k, w in controls.items()}), ""
         except InputError as error:
-            note.value = str(error)
+            note.value = html.escape(str(error))
 
     for control in controls.values():
         control.observe(update, "value")
-    return ipywidgets.VBox([ipywidgets.HBox(list(controls.values()), layout={"flex_flow": "row wrap"}), picture, note])
+    return Explorer([ipywidgets.HBox(list(controls.values()), layout={"flex_flow": "row wrap"}), picture, note])
+
+
+class Explorer(ipywidgets.VBox):
+    """A box that says what it is on pages without a kernel, where its text is all there is."""
+
+    def __repr__(self):
+        return "Sliders and a picture: open this notebook in JupyterLab and run it to move them."
 
 
 def slider(low, high, value, name):
@@ -55,19 +64,22 @@ def _dataset(name, split):
 @functools.lru_cache(maxsize=32)
 def _sampler(name, split, fold, class_id, shots, ways, seed):
     classes = novel_classes(name, fold)
-    if class_id and ways == 1:
+    if class_id:
         classes = (class_id,)
     return EpisodeSampler(_dataset(name, split), classes, shots, seed, "panet", ways)
 
 
 def render_episode(dataset, fold, class_name, ways, shots, seed, episode, split="val"):
-    """PNG bytes of an episode; ``class_name`` ``"any"``, or a class of the fold (1-way only)."""
+    """PNG bytes of an episode; ``class_name`` ``"any"``, or a class of the fold (1-way only), else InputError."""
     images = _dataset(dataset, split)
     class_id = 0 if class_name == "any" else images.class_names.index(class_name) + 1
     if class_id and class_id not in novel_classes(dataset, fold):
         raise InputError("class", class_name, f"a class of fold {fold}: " + ", ".join(
             images.class_names[c - 1] for c in novel_classes(dataset, fold)), "Choose another class or fold.")
-    return strip(episode_panels(images, _sampler(dataset, split, fold, class_id, shots, ways, seed)[episode]))
+    if class_id and ways > 1:
+        raise InputError("class", class_name, f"any, for {ways} ways", "Choose any, or 1 way.")
+    panels = episode_panels(images, _sampler(dataset, split, fold, class_id, shots, ways, seed)[episode])
+    return strip(panels, columns=6 // shots * shots)                 # a row holds whole ways
 
 
 def episode_browser(datasets=("shapes",), split="val"):

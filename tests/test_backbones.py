@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from fsslib.backbones import LAYERS, build_backbone, read_weights
+from fsslib.backbones import LAYERS, DilatedDepthwise, build_backbone, read_weights
 from fsslib.errors import InputError
 
 
@@ -83,14 +83,26 @@ def test_imagenet_features_of_lite0(lite):
     assert torch.cosine_similarity(one, other, dim=0) > torch.cosine_similarity(one, texture, dim=0) + 0.2
 
 
-def test_lite0_computes_the_same_with_and_without_gradients(lite):
-    """With gradients its dilated convolutions take another way; odd and even sizes."""
-    for size in (65, 72):
-        image = torch.rand(2, 3, size, size + 9, generator=torch.Generator().manual_seed(0))
-        with torch.no_grad():
-            plain = lite(image)
-        for name, value in lite(image).items():
-            torch.testing.assert_close(value.detach(), plain[name], rtol=1e-4, atol=1e-5)
+@pytest.mark.parametrize("kernel, dilation, size", [(5, 4, (29, 29)), (3, 4, (8, 13)), (5, 2, (6, 7))])
+def test_dilated_depthwise_in_phases(kernel, dilation, size):
+    """Values and gradients of torch's own dilated convolution, in float64; sides that dilation does not divide."""
+    torch.manual_seed(0)
+    phased = DilatedDepthwise(6, 6, kernel, padding=dilation * (kernel // 2), dilation=dilation, groups=6).double()
+    plain = nn.Conv2d(6, 6, kernel, padding=dilation * (kernel // 2), dilation=dilation, groups=6).double()
+    plain.load_state_dict(phased.state_dict())
+    x = torch.randn(2, 6, *size, dtype=torch.float64)
+    gradients = []
+    for layer in (phased, plain):
+        given = x.clone().requires_grad_()
+        layer(given).pow(2).sum().backward()
+        gradients.append((layer(x), given.grad, layer.weight.grad, layer.bias.grad))
+    for one, other in zip(*gradients):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+
+
+def test_lite0_runs_its_dilated_layers_in_phases(lite):
+    kinds = [type(m) for m in lite.modules() if isinstance(m, nn.Conv2d) and m.groups > 1 and m.dilation[0] > 1]
+    assert kinds and set(kinds) == {DilatedDepthwise}
 
 
 @pytest.mark.parametrize("rule, moves", [("eval", False), ("train", True)])
