@@ -96,17 +96,18 @@ def episode_panels(dataset, episode, opacity=0.55):
     return [*panels, ("query", query.image), ("truth", overlay(query.image, truth, opacity))]
 
 
-def show(panels, columns=6, width=2.3):
+def show(panels, columns=6, width=1.75):
     """A matplotlib figure of the same panels, for pages that are read without a kernel."""
     import matplotlib.pyplot as plt
     rows, columns = -(-len(panels) // columns), min(columns, len(panels))
-    figure, axes = plt.subplots(rows, columns, figsize=(width * columns, 1.12 * width * rows), squeeze=False,
+    figure, axes = plt.subplots(rows, columns, figsize=(width * columns, 1.15 * width * rows), squeeze=False,
                                 layout="constrained")
     for axis in axes.flat:
         axis.axis("off")
+        axis.set_anchor("N")
     for axis, (caption, picture) in zip(axes.flat, panels):
         axis.imshow(picture)
-        axis.set_title(caption, fontsize=9)
+        axis.set_title(caption, fontsize=8)
     return figure
 
 

@@ -17,9 +17,9 @@ from PIL import Image
 
 from fsslib.widgets import render_episode
 
-pytestmark = pytest.mark.browser
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no system Chromium")]
 NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "01_episodic_sampling.ipynb"
 PATIENCE = 120                               # seconds for any one step; a busy machine starts a kernel slowly
 START = dict(dataset="shapes", fold=0, class_name="any", ways=1, shots=1, seed=0, episode=0)
@@ -83,8 +83,6 @@ def address(server, runtime, log):
 @pytest.fixture(scope="module")
 def page(lab):
     """The notebook's page after Run > Run All Cells."""
-    if CHROMIUM is None:
-        pytest.skip("no system Chromium")
     with playwright.sync_playwright() as play:
         browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
@@ -102,7 +100,7 @@ def run_all(page):
     playwright.expect(page.locator("#jp-main-statusbar")).to_contain_text("| Idle")          # the kernel has answered
     until = time.monotonic() + PATIENCE
     while not page.locator("img.widget-image").is_visible():
-        error = page.locator("[data-mime-type='application/vnd.jupyter.error'], [data-mime-type$=stderr]")
+        error = page.locator(".jp-OutputArea-output", has_text="Traceback (most recent call last)")
         if error.count() or time.monotonic() > until:
             pytest.fail("no widget; the page shows\n" + "\n".join(cells.all_inner_texts()))
         if dialog.count():                                          # "Select kernel" and the like
@@ -180,6 +178,7 @@ def test_more_shots_are_more_panels(page):
     press(page, "shots", "ArrowRight")
     after = picture(page, unlike=before)
     assert size(after)[0] > size(before)[0] + 100                   # one more support image
+    assert page.locator("img.widget-image").bounding_box()["width"] == size(after)[0]           # not blown up
 
 
 def test_an_impossible_class_is_explained_under_the_picture(page):

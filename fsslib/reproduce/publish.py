@@ -1,14 +1,16 @@
 """Brings a run's outputs back into the checkout: clean notebooks in ``notebooks/``, pictures in ``figures/``."""
 
+import base64
 import copy
+import io
 import json
 import re
-import shutil
 
 from ..errors import InputError
 from ..storage import atomic_path, read_json, writable_folder
 
 LARGEST = 400_000         # bytes of a notebook with its outputs
+COLOURS = 128             # of a stored picture: a fifth of the bytes, and hardly another look
 PATHS = re.compile(r"(?<![\w.:/~-])/(?:home|root|work|tmp|Users|private|mnt|opt|usr|var)/"
                    r"|\b[A-Z]:\\(?i:users|windows|program|documents|data|temp)")       # not C:\mathbb{R}
 _PROGRESS = re.compile(r"\d+%\|.*\|.*\[|\?(?:it|[a-z]+)/s")     # what tqdm's bars look like as text
@@ -41,7 +43,7 @@ def publish_run(plan, project, folder, state):
             part.write_text(text, encoding="utf-8")
     for figure in figures:
         with atomic_path(target / figure.name) as part:
-            shutil.copyfile(figure, part)
+            part.write_bytes(fewer_colours(figure.read_bytes()))
     print(f"published: {len(texts)} notebooks, {len(figures)} figures", flush=True)
 
 
@@ -56,8 +58,8 @@ def _text(name, executed):
 def cleaned(executed, name):
     """A copy of an executed notebook as it is stored: what the reader needs, and the same on every machine.
 
-    Gone: papermill's cell and metadata, stderr, progress bars, widgets and their state, times. Counts run
-    1..n; ids are ``<number>-<position>``.
+    Gone: papermill's cell and metadata, stderr, progress bars, widgets and their state, times, most colours.
+    Counts run 1..n; ids are ``<number>-<position>``.
     """
     notebook, count, cells = copy.deepcopy(executed), 0, []
     for cell in notebook["cells"]:
@@ -85,6 +87,8 @@ def _debris(output):
 def _output(output, count, where):
     if "execution_count" in output:
         output["execution_count"] = count
+    if picture := output.get("data", {}).get("image/png"):
+        output["data"]["image/png"] = base64.b64encode(fewer_colours(base64.b64decode(picture))).decode()
     texts = [output.get("text", ""), *(value for kind, value in output.get("data", {}).items()
                                        if kind.startswith("text/"))]
     for text in map(_joined, texts):
@@ -94,6 +98,15 @@ def _output(output, count, where):
             raise InputError(where, f"a path of this machine in the output ({line.strip()[:80]!r})",
                              "outputs that are the same everywhere", "Print the file's name only.")
     return output
+
+
+def fewer_colours(png):
+    """PNG bytes -> PNG bytes with a palette of ``COLOURS``; kept as it is if that is no smaller."""
+    from PIL import Image
+    buffer = io.BytesIO()
+    picture = Image.open(io.BytesIO(png)).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    picture.save(buffer, "PNG", optimize=True)
+    return min(png, buffer.getvalue(), key=len)
 
 
 def _joined(text):

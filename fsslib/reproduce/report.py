@@ -84,7 +84,7 @@ def _page(executed, path):
 
     notebook = nbformat.read(executed, as_version=4)
     notebook.metadata.pop("widgets", None)                     # dead without a kernel, and their scripts are remote
-    exporter = HTMLExporter(require_js_url="", mermaid_js_url="", embed_images=True)
+    exporter = HTMLExporter(require_js_url="", mermaid_js_url="")
     body, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": executed.stem}})
     body = body.replace('<script src=""></script>', "")        # the empty tag left of require.js
     with atomic_path(path) as part:

@@ -51,9 +51,9 @@ class Settings:
 
 SETTINGS = {
     "panet_voc": Settings("voc", {"efficientnet_lite0": 225, "vgg16": 417}, 1000, TrainingConfig(
-        steps=60, batch=2, size=225, lr=1e-3, schedule="poly", validate_every=20, validation_episodes=50)),
+        steps=60, batch=2, size=225, lr=2e-4, schedule="poly", validate_every=20, validation_episodes=50)),
     "panet_shapes": Settings("shapes", {"efficientnet_lite0": 161}, 500, TrainingConfig(
-        steps=80, batch=2, size=161, lr=1e-3, schedule="poly", validate_every=20, validation_episodes=50)),
+        steps=60, batch=2, size=161, lr=1e-3, schedule="poly", validate_every=20, validation_episodes=50)),
 }
 
 
