@@ -76,7 +76,7 @@ def scribble(mask, seed=0, instances=None):
 
 
 def annotator(name):
-    """A function (support mask (S,S), image index) -> weaker mask for ``"scribble"`` and ``"box"``; None for ``"mask"``.
+    """A function (support mask (S,S), image index) -> weaker mask for ``"scribble"`` or ``"box"``; None for ``"mask"``.
 
     A scribble's seed is the image's index: the same picture gets the same scribble in every run. A mask without
     foreground at this size (a tiny object after resizing) stays as it is.

@@ -20,8 +20,8 @@ class FeatureBank:
     ``encode``: images (B,3,S,S) -> (B,C,h,w), with fixed weights · ``size``, ``resize``: the input geometry ·
     ``key``: a value that names the encoder and its weights; the bank is then kept in the cache folder under the
     data's digest, this key and the geometry. Without a key nothing of it outlives the object ·
-    ``dtype``: ``float32`` as computed, ``float16`` for half the disk. An entry whose checksum differs is computed again.
-    Its files are sparse: only images that were asked for take room.
+    ``dtype``: ``float32`` as computed, ``float16`` for half the disk. An entry whose checksum differs is computed
+    again. The files are sparse: only images that were asked for take room.
     """
 
     def __init__(self, dataset, encode, size, resize, key=None, dtype="float32", device="cpu", batch=8):

@@ -112,8 +112,8 @@ def _percent(value):
 @click.option("--checkpoint", type=click.Path(path_type=Path), help="A checkpoint.pt of fsslib train.")
 @click.option("--bank/--no-bank", default=True, help="Compute each image's features once; scores are identical.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of result.json.")
-def evaluate(model, backbone, weights, batch_norm, align, dataset, root, fold, shots, ways, size, protocol, split, episodes, seed,
-             annotation, checkpoint, bank, out):
+def evaluate(model, backbone, weights, batch_norm, align, dataset, root, fold, shots, ways, size, protocol, split,
+             episodes, seed, annotation, checkpoint, bank, out):
     """Score a model on the novel classes of a fold; writes result.json."""
     from .annotations import annotator
     from .checkpoints import load_checkpoint
@@ -157,8 +157,8 @@ def evaluate(model, backbone, weights, batch_norm, align, dataset, root, fold, s
               "calling them background (PFENet).")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of checkpoints and logs.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
-def train(model, backbone, weights, batch_norm, align, dataset, root, fold, shots, ways, size, config, drop_novel, out, resume,
-          **changes):
+def train(model, backbone, weights, batch_norm, align, dataset, root, fold, shots, ways, size, config, drop_novel,
+          out, resume, **changes):
     """Train a model on the base classes of a fold."""
     from dataclasses import asdict, replace
 
@@ -172,8 +172,8 @@ def train(model, backbone, weights, batch_norm, align, dataset, root, fold, shot
     classes = base_classes(dataset, fold)
     out = out or Path("runs") / "train" / f"{model}-{dataset}-{backbone}-fold{fold}-{shots}shot"
     click.echo("  ".join(f"{k}={v}" for k, v in asdict(settings).items()))
-    fit(_build(model, backbone, weights, batch_norm, align), open_dataset(dataset, root, "train"), classes, settings, out, resume,
-        novel=novel_classes(dataset, fold) if drop_novel else ())
+    fit(_build(model, backbone, weights, batch_norm, align), open_dataset(dataset, root, "train"), classes, settings,
+        out, resume, novel=novel_classes(dataset, fold) if drop_novel else ())
     click.echo(f"last checkpoint: {out / 'checkpoint.pt'}")
 
 

@@ -23,8 +23,8 @@ from .storage import write_json, writable_folder
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """``steps``: optimiser steps · ``batch``: episodes a step and device · ``size``: input px · ``protocol``: rules that
-    draw training queries and decide the input geometry · ``lr``, ``momentum``, ``weight_decay``: SGD ·
+    """``steps``: optimiser steps · ``batch``: episodes a step and device · ``size``: input px · ``protocol``: rules
+    that draw training queries and decide the input geometry · ``lr``, ``momentum``, ``weight_decay``: SGD ·
     ``schedule``: ``"step"`` (x0.1 at a third and two thirds, PANet) or ``"poly"`` ((1 - t/T)^0.9, PFENet) ·
     ``validation``: share of the training images held out; their base-class episodes are the only ones a choice may
     rest on · ``validate_every``: steps, 0 for never · ``checkpoint_every``: steps."""

@@ -2,6 +2,7 @@
 
 import functools
 import html
+from dataclasses import replace
 
 import ipywidgets
 import numpy as np
@@ -9,9 +10,10 @@ import torch
 import torch.nn.functional as F
 
 from .annotations import annotator
+from .bank import FeatureBank
 from .batches import EpisodeTensors
 from .datasets import open_dataset
-from .episodes import EpisodeSampler
+from .episodes import EpisodeList, EpisodeSampler
 from .errors import InputError
 from .figures import episode_panels, heat, overlay, strip
 from .folds import novel_classes
@@ -103,19 +105,15 @@ class PrototypeExplorer:
 
     def __init__(self, model, sampler, size):
         self.model, self.sampler, self.size = model.eval(), sampler, size
-        self._features = functools.lru_cache(maxsize=256)(self._encode)
-
-    @torch.no_grad()
-    def _encode(self, index):
-        return self.model.encode(image_to_input(self.sampler.dataset[index].image, self.size, "square")[None])[0]
+        self.bank = FeatureBank(sampler.dataset, model.encode, size, "square")
 
     @torch.no_grad()
     def render(self, episode, shots, annotation, opacity):
         """PNG bytes: the supports with their annotation, the query's similarity maps, prediction and truth."""
         drawn, dataset = self.sampler[episode], self.sampler.dataset
-        drawn = type(drawn)(drawn.class_ids, tuple(way[:shots] for way in drawn.support), drawn.query)
-        bank = _Features(self._features)
-        batch = EpisodeTensors(_One(dataset, drawn), self.size, "square", annotate=annotator(annotation), bank=bank)[0]
+        drawn = replace(drawn, support=tuple(way[:shots] for way in drawn.support))
+        batch = EpisodeTensors(EpisodeList(dataset, [drawn]), self.size, "square", annotate=annotator(annotation),
+                               bank=self.bank)[0]
         output = self.model(batch)
         panels = []
         for k, i in enumerate(drawn.support[0]):
@@ -147,22 +145,3 @@ class PrototypeExplorer:
                        annotation=menu(("mask", "scribble", "box"), "annotation"),
                        opacity=slider(0, 100, 55, "opacity"))
 
-
-class _One:
-    """A list of one episode."""
-
-    def __init__(self, dataset, episode):
-        self.dataset, self._episode = dataset, episode
-
-    def __getitem__(self, _):
-        return self._episode
-
-
-class _Features:
-    """A function as something to index, which is what EpisodeTensors asks of a bank."""
-
-    def __init__(self, get):
-        self.__getitem = get
-
-    def __getitem__(self, index):
-        return self.__getitem(index)

@@ -36,8 +36,8 @@ def architecture(name, backbone, **options):
 def build_model(name, backbone="efficientnet_lite0", weights="imagenet", batch_norm="eval", **options):
     """A model on a backbone.
 
-    ``name``: one of ``MODELS``. ``backbone``, ``weights``, ``batch_norm``: see ``backbones.build_backbone``. ``options`` go to the
-    model's class. The model carries its ``architecture``. Raises InputError for unknown names and options.
+    ``name``: one of ``MODELS``. ``backbone``, ``weights``, ``batch_norm``: see ``backbones.build_backbone``.
+    ``options`` go to the model's class. The model carries its ``architecture``. Raises InputError for unknown names and options.
     """
     described = architecture(name, backbone, **options)
     from .panet import PANet

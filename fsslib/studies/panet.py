@@ -127,7 +127,7 @@ def default_weights(backbone):
 
 
 def tabulate(name, out, results):
-    """Collects the finished runs into ``results/NAME.json``: rows without their episodes, paired differences, curves."""
+    """Collects the finished runs into ``results/NAME.json``: rows without episodes, paired differences, curves."""
     settings, out = SETTINGS[name], Path(out)
     found = {row: read_json(out / row.name / "result.json") for row in runs(settings)
              if (out / row.name / "result.json").exists()}
@@ -150,7 +150,8 @@ def _means(found):
     for row in found:
         parts = [found.get(replace(row, fold=f)) for f in range(FOLDS)]
         if row.fold == 0 and all(parts):
-            spread = np.mean([EpisodeScores.from_dict(p["scores"]).resampled(f)[0] for f, p in enumerate(parts)], axis=0)
+            spread = np.mean([EpisodeScores.from_dict(p["scores"]).resampled(seed)[0]
+                              for seed, p in enumerate(parts)], axis=0)
             means.append({**asdict(replace(row, fold=-1)), "miou": round(float(np.mean([p["miou"] for p in parts])), 2),
                           "interval": [round(100 * float(v), 2) for v in np.percentile(spread, [2.5, 97.5])]})
     return means
