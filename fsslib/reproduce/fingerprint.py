@@ -30,7 +30,8 @@ def versions():
 
 def surroundings(project):
     """What all notebooks of a checkout share: versions, the package's sources, the stored results they read."""
-    files = [*PACKAGE.rglob("*.py"), *project.glob("figures/results/*.json")]
+    results = [file for file in project.glob("figures/results/*.json") if not file.name.startswith("reproduce_")]
+    files = [*PACKAGE.rglob("*.py"), *results]               # without the timings that --publish writes itself
     return [versions(), sorted([_relative(file, project), sha256_file(file)] for file in files)]
 
 

@@ -7,7 +7,7 @@ import json
 import re
 
 from ..errors import InputError
-from ..storage import atomic_path, read_json, writable_folder
+from ..storage import atomic_path, read_json, writable_folder, write_json
 
 LARGEST = 400_000         # bytes of a notebook with its outputs
 COLOURS = 128             # of a stored picture: a fifth of the bytes, and hardly another look
@@ -19,8 +19,10 @@ _METADATA = {"kernelspec": {"display_name": "Python 3 (ipykernel)", "language": 
              "language_info": {"name": "python"}}
 
 
-def publish_run(plan, project, folder, state):
+def publish_run(name, plan, project, folder, state):
     """Stores the executed notebooks of ``plan`` and the figures they wrote; all is checked before the first copy.
+
+    What each took goes to ``figures/results/reproduce_NAME.json``, where README and cost tables have it from.
 
     A parameter that differs from the notebook's own default, an absolute path in an output, a notebook over
     400 kB and a figure that is gone raise InputError, and nothing is changed.
@@ -44,6 +46,10 @@ def publish_run(plan, project, folder, state):
     for figure in figures:
         with atomic_path(target / figure.name) as part:
             part.write_bytes(fewer_colours(figure.read_bytes()))
+    write_json(project / "figures" / "results" / f"reproduce_{name}.json", {
+        "command": f"fsslib reproduce --profile {name} --publish",
+        "notebooks": {run: {key: record[key] for key in ("seconds", "cells", "machine", "versions")}
+                      for run, record in sorted(state.items()) if record["status"] == "completed"}})
     print(f"published: {len(texts)} notebooks, {len(figures)} figures", flush=True)
 
 

@@ -59,7 +59,7 @@ def _run(profile, plan, project, folder, publish, force):
     failed = [run.name for run, _ in plan if state[run.name]["status"] != "completed"]
     if publish and not failed:
         from .publish import publish_run
-        publish_run(plan, project, folder, state)
+        publish_run(profile.name, plan, project, folder, state)
     _conclude(profile, plan, folder, state, failed, time.monotonic() - clock)
     return 1 if failed else 0
 
