@@ -86,10 +86,15 @@ def annotator(name):
     if name not in ("scribble", "box"):
         raise InputError("annotation", repr(name), "'mask', 'scribble' or 'box'", "Correct the name.")
 
+    drawn = {}                                          # a support image comes back in many episodes
+
     def annotate(mask, index):
         if not (mask == FOREGROUND).any():
             return mask
-        return scribble(mask, seed=index) if name == "scribble" else bounding_box(mask)
+        key = index, mask.shape, mask.tobytes()
+        if key not in drawn:
+            drawn[key] = scribble(mask, seed=index) if name == "scribble" else bounding_box(mask)
+        return drawn[key]
     return annotate
 
 

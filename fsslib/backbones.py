@@ -180,7 +180,8 @@ def read_weights(path):
     """A state dict from ``.safetensors`` or ``.pth``/``.pt``; a file that would run code is refused."""
     path, cure = Path(path), "Give a .safetensors file, or a .pth file that holds tensors only."
     if not path.is_file():
-        raise InputError(path, "no such file", "a file of weights", "Correct the path, or use --weights imagenet.")
+        raise InputError(path, "a folder" if path.is_dir() else "no such file", "a file of weights",
+                         "Correct the path, or use --weights imagenet.")
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -190,7 +191,8 @@ def read_weights(path):
     except Exception as error:
         raise InputError(path, f"no readable weights ({type(error).__name__})", "tensors by name", cure) from error
     state = state.get("state_dict", state) if isinstance(state, dict) else state
-    if not isinstance(state, dict) or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):
+    if not isinstance(state, dict) or not state or not all(
+            isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state.items()):
         raise InputError(path, "something other than tensors by name", "a state dict", cure)
     return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
 

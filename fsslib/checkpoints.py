@@ -1,12 +1,15 @@
 """Checkpoints: everything a run needs to go on as if it had never stopped, and nothing that executes."""
 
 import hashlib
+import io
 from pathlib import Path
 
 import torch
 
 from .errors import InputError
 from .storage import atomic_path
+
+PARTS = {"architecture": dict, "config": dict, "step": int, "model": dict, "optimizer": dict, "rows": list}
 
 
 def weights_digest(model):
@@ -20,8 +23,10 @@ def weights_digest(model):
 
 def save_checkpoint(path, **state):
     """Writes plain values and tensors, whole or not at all."""
+    buffer = io.BytesIO()                    # torch's own writer names no cause when the disk is full
+    torch.save(state, buffer)
     with atomic_path(path) as part:
-        torch.save(state, part)
+        part.write_bytes(buffer.getbuffer())
 
 
 def load_checkpoint(path, architecture):
@@ -30,17 +35,42 @@ def load_checkpoint(path, architecture):
     A missing or damaged file, or one of another ``architecture`` (model, backbone, options), raises InputError.
     """
     if not Path(path).is_file():
-        raise InputError(path, "no such file", "a checkpoint", "Correct the path, or train first: fsslib train --help.")
+        raise InputError(path, "a folder" if Path(path).is_dir() else "no such file", "a checkpoint",
+                         "Correct the path, or train first: fsslib train --help.")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        found = state["architecture"]
+        lacking = [name for name, kind in PARTS.items() if not isinstance(state[name], kind)]
+        found = lacking or _name(state["architecture"])
     except Exception as error:
         raise InputError(path, f"no readable checkpoint ({type(error).__name__})", "a file written by fsslib train",
                          "Copy it again or train again.") from error
-    if found != architecture:
-        raise InputError(path, f"a checkpoint of {_name(found)}", _name(architecture),
+    if lacking:
+        raise InputError(path, f"no readable checkpoint (in its part {lacking[0]!r})", "a file written by fsslib train",
+                         "Copy it again or train again.")
+    if state["architecture"] != architecture:
+        raise InputError(path, f"a checkpoint of {found}", _name(architecture),
                          "Build the model with the options that it was trained with.")
     return state
+
+
+def fill(path, state, model, optimizer=None):
+    """Copies a checkpoint's ``state`` into model and optimizer; tensors that do not fit raise InputError."""
+    try:
+        model.load_state_dict(state["model"])
+        if optimizer:
+            optimizer.load_state_dict(state["optimizer"])
+    except (RuntimeError, TypeError, KeyError, ValueError, AttributeError) as error:
+        raise InputError(path, "tensors of other names or shapes", f"those of {_name(state['architecture'])}",
+                         "It was changed, or written by another version: train again.") from error
+
+
+def refuse_seen(path, state, dataset, classes):
+    """Raises InputError if the run behind ``state`` trained on any of ``classes`` of the data set ``dataset``."""
+    run = state.get("data", {})
+    seen = sorted(set(run.get("classes", ())) & set(classes)) if run.get("dataset") == dataset else ()
+    if seen:
+        raise InputError(path, f"a model trained on the classes {', '.join(map(str, seen))} that it is scored on",
+                         "one that has never seen the novel classes", "Give the --fold that it was trained for.")
 
 
 def _name(architecture):

@@ -1,5 +1,7 @@
 """The command line ``fsslib``. Commands import what they need when they run, so that --help answers at once."""
 
+import errno
+import re
 import sys
 from pathlib import Path
 
@@ -9,13 +11,30 @@ from . import __version__
 from .errors import InputError
 
 
+DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG}
+
+
 def main():
-    """Entry point: an InputError is one sentence on stderr and exit code 2."""
+    """Entry point: bad input, a full or closed disk, a missing package: one sentence on stderr and exit code 2."""
     try:
         cli(prog_name="fsslib")
     except InputError as error:
-        click.echo(f"fsslib: {error}", err=True)
-        sys.exit(2)
+        _refuse(error)
+    except ModuleNotFoundError as error:
+        if (error.name or "fsslib").startswith("fsslib"):
+            raise
+        _refuse(InputError("Python", f"no package {error.name!r}", "every package of pyproject.toml",
+                           "Install the kit again (pip install -e .); `fsslib doctor` lists what is missing."))
+    except OSError as error:
+        if error.errno not in DISK:
+            raise
+        _refuse(InputError(error.filename or "disk", error.strerror, "a place with room that may be read and written",
+                           "Make room, or choose another folder; what was written before is whole."))
+
+
+def _refuse(error):
+    click.echo(f"fsslib: {error}", err=True)
+    sys.exit(2)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -52,8 +71,12 @@ EPISODES = _options(
     click.option("--size", type=int, help="Input side in px (else the protocol's)."))
 
 
-def _build(model, backbone, weights, batch_norm, align):
+def _build(model, backbone, weights, batch_norm, align, seed=0):
+    """The model; a random start (--weights none) is the same for the same seed."""
+    import torch
+
     from .models import build_model
+    torch.manual_seed(seed)
     return build_model(model, backbone, None if weights == "none" else weights, batch_norm, align=align)
 
 
@@ -116,7 +139,7 @@ def evaluate(model, backbone, weights, batch_norm, align, dataset, root, fold, s
              episodes, seed, annotation, checkpoint, bank, out):
     """Score a model on the novel classes of a fold; writes result.json."""
     from .annotations import annotator
-    from .checkpoints import load_checkpoint
+    from .checkpoints import fill, load_checkpoint, refuse_seen
     from .datasets import open_dataset
     from .evaluation import evaluate as run
     from .evaluation import protocol_episodes
@@ -126,7 +149,9 @@ def evaluate(model, backbone, weights, batch_norm, align, dataset, root, fold, s
     classes = None if dataset == "folder" else novel_classes(dataset, fold)
     network = _build(model, backbone, weights, batch_norm, align)
     if checkpoint:
-        network.load_state_dict(load_checkpoint(checkpoint, network.architecture)["model"])
+        state = load_checkpoint(checkpoint, network.architecture)
+        fill(checkpoint, state, network)
+        refuse_seen(checkpoint, state, dataset, classes or ())
     images = open_dataset(dataset, root, split or rules.split)
     classes = classes or range(1, len(images.class_names) + 1)               # own images: every class is novel
     drawn = protocol_episodes(images, classes, shots, protocol, ways, episodes, seed or None)
@@ -165,16 +190,26 @@ def train(model, backbone, weights, batch_norm, align, dataset, root, fold, shot
     from .config import load
     from .datasets import open_dataset
     from .folds import base_classes, novel_classes
-    from .training import TrainingConfig, fit
+    from .training import TrainingConfig, check_config, fit
     changes |= {"shots": shots, "ways": ways, "size": size}
     settings = replace(load(TrainingConfig, config) if config else TrainingConfig(),
                        **{k: v for k, v in changes.items() if v is not None})
     classes = base_classes(dataset, fold)
     out = out or Path("runs") / "train" / f"{model}-{dataset}-{backbone}-fold{fold}-{shots}shot"
+    checkpoint = out / "checkpoint.pt"
     click.echo("  ".join(f"{k}={v}" for k, v in asdict(settings).items()))
-    fit(_build(model, backbone, weights, batch_norm, align), open_dataset(dataset, root, "train"), classes, settings,
-        out, resume, novel=novel_classes(dataset, fold) if drop_novel else ())
-    click.echo(f"last checkpoint: {out / 'checkpoint.pt'}")
+    if resume and not checkpoint.exists():
+        click.echo(f"{checkpoint}: not there yet, starting with the first step")
+    check_config(settings)
+    network = _build(model, backbone, weights, batch_norm, align, settings.seed)
+    try:
+        fit(network, open_dataset(dataset, root, "train"), classes, settings, out, resume,
+            novel=novel_classes(dataset, fold) if drop_novel else ())
+    except KeyboardInterrupt:
+        click.echo(f"\ninterrupted: the same command with --resume goes on from {checkpoint}" if checkpoint.exists()
+                   else "\ninterrupted before the first checkpoint", err=True)
+        sys.exit(130)
+    click.echo(f"last checkpoint: {checkpoint}")
 
 
 @cli.group()
@@ -190,7 +225,14 @@ def results():
               help="Folder of the table.")
 def run_study(study, only, out, folder):
     """Run what is missing of STUDY (panet_voc, panet_shapes), then write its table as JSON."""
+    from .storage import writable_folder
     from .studies import run_study as run
+    try:
+        re.compile(only or "")
+    except re.error as error:
+        raise InputError("--only", f"{only!r} ({error})", "a regular expression", "Correct it.") from error
+    for path, option in ((out, "--out"), (folder, "--results")):
+        writable_folder(path, f"Give another {option}.")
     click.echo(run(study, out, folder, only))
 
 
@@ -200,7 +242,7 @@ def show(file):
     """Print a table of figures/results, or a single result.json."""
     from .results import as_text
     from .storage import read_json
-    click.echo(as_text(read_json(file, "Write it with fsslib results run or fsslib evaluate.")))
+    click.echo(as_text(read_json(file, "Write it with fsslib results run or fsslib evaluate."), file))
 
 
 @cli.group()

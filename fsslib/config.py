@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import json
 import types
 import typing
 from pathlib import Path
@@ -72,6 +73,11 @@ def _convert(kind, value, where):
     """``value`` as type ``kind``; only int -> float and list -> tuple are converted, all else must fit."""
     origin, parts = typing.get_origin(kind), typing.get_args(kind)
     if kind is typing.Any:
+        try:
+            json.dumps(value)
+        except (TypeError, ValueError) as error:                # YAML's dates, sets and bytes
+            raise InputError(where, f"{value!r} (a {_name(value)})", "text, a number, true, false, or lists of them",
+                             "Put it in quotes.") from error
         return value
     if dataclasses.is_dataclass(kind):
         return _build(kind, value, where)
@@ -114,6 +120,8 @@ def _check(kind, value, where):
         cure = "Correct the value."
         if kind is float and isinstance(value, str) and _is_number(value):
             cure = f"YAML takes {value} for text: write it with a point and a sign, as in 1.0e-3."
+        if kind is str and type(value) in (int, float, bool):
+            cure = f"YAML takes {value} for {_name(value)}: write it in quotes."
         raise InputError(where, f"{value!r} ({_name(value)})", _NAMES.get(kind, kind.__name__), cure)
 
 

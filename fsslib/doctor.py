@@ -50,7 +50,11 @@ def _operators():
 
 
 def _device():
-    import torch
+    try:
+        import torch
+    except Exception as error:               # a broken installation is what this command is asked about
+        return Finding("GPU", False, f"torch does not load ({str(error).splitlines()[0]})",
+                       "Install torch again: pip install --force-reinstall torch torchvision", True)
     if torch.cuda.is_available():
         card = torch.cuda.get_device_properties(0)
         return Finding("GPU", True, f"{card.name}, {card.total_memory / 2 ** 30:.0f} GiB")

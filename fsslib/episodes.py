@@ -72,7 +72,8 @@ class EpisodeSampler:
         for c, found in self._images.items():
             if len(found) < self.shots + 1:
                 raise InputError(f"class {c} ({self.dataset.class_names[c - 1]}) of {self.dataset.name} "
-                                 f"{self.dataset.split}", f"{len(found)} images with >= {least} px",
+                                 f"{self.dataset.split}", f"{len(found)} images with >= {least} px"
+                                 + (f" among the {usable.sum()} in use" if usable.sum() < len(areas) else ""),
                                  f"at least {self.shots + 1} (K + 1)", "Ask for fewer shots or add images.")
         if rule.queries == "pairs":
             self._queries = sorted((i, c) for c in self.classes for i in self._images[c])   # by image

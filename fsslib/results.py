@@ -55,15 +55,22 @@ def to_text(header, rows):
                                for i, (cell, w) in enumerate(zip(row, widths))) for row in [header, *rows])
 
 
-def as_text(stored):
-    """A study's table or a single result.json as text; anything else raises InputError."""
-    if "rows" in stored and "study" in stored:
+def as_text(stored, where="result file"):
+    """A study's table or a single result.json as text; anything else raises InputError naming ``where``."""
+    try:
+        return _as_text(stored)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(where, "neither a study's table nor a result", "a file of figures/results or result.json",
+                         "Give a file written by fsslib results run or fsslib evaluate.") from error
+
+
+def _as_text(stored):
+    if "study" in stored:
         keys = ["backbone", "size", "training", "shots", "ways", "protocol", "annotation", "seed"]
         seen = list(dict.fromkeys(tuple(row[k] for k in keys) for row in stored["rows"]))
         header, rows = fold_table(stored, [(" ".join(map(str, v)), dict(zip(keys, v))) for v in seen])
         return to_text([" ".join(keys), *header[1:]], rows)
-    if "miou" in stored:
-        low, high = stored["intervals"]["miou"]
-        return f"mIoU {stored['miou']:.2f} % (95 % interval {low:.2f} to {high:.2f}), FB-IoU {stored['fb_iou']:.2f} %"
-    raise InputError("result file", "neither a study's table nor a result", "a file of figures/results or result.json",
-                     "Give a file written by fsslib results run or fsslib evaluate.")
+    if stored["miou"] is None:
+        return "mIoU not defined: a class never occurred; score more episodes"
+    low, high = stored["intervals"]["miou"]
+    return f"mIoU {stored['miou']:.2f} % (95 % interval {low:.2f} to {high:.2f}), FB-IoU {stored['fb_iou']:.2f} %"

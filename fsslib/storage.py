@@ -61,9 +61,10 @@ def read_json(path, cure="Delete it; it is written again."):
     """The value in a JSON file; a missing or damaged file raises InputError with ``cure``."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(path, "no such file", "a JSON file", cure) from error
-    except (ValueError, OSError) as error:
+    except OSError as error:
+        found = {FileNotFoundError: "no such file", IsADirectoryError: "a folder"}.get(type(error), error.strerror)
+        raise InputError(path, found, "a JSON file", cure) from error
+    except ValueError as error:
         raise InputError(path, f"no valid JSON ({error})", "a JSON file", cure) from error
 
 

@@ -13,12 +13,14 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from .batches import EpisodeTensors, collate
-from .checkpoints import load_checkpoint, save_checkpoint
+from .checkpoints import fill, load_checkpoint, save_checkpoint
 from .engine import start
 from .episodes import EpisodeSampler
 from .errors import InputError
 from .evaluation import evaluate
+from .protocols import get_protocol
 from .storage import write_json, writable_folder
+from .transforms import check_geometry
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ def check_config(config):
                          "Correct it, or set validate_every to 0.")
     if not 0 <= config.seed < 2 ** 31:
         raise InputError("seed", repr(config.seed), "0..2147483647", "Choose a smaller seed.")
+    check_geometry(config.size, get_protocol(config.protocol).resize)
     learning_rate(config, 0)
 
 
@@ -104,10 +107,15 @@ def fit(model, dataset, classes, config=TrainingConfig(), out=None, resume=False
                                     images=validation_images, exclude=novel).take(config.validation_episodes)
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], config.lr, config.momentum,
                                 weight_decay=config.weight_decay)
+    data = {"dataset": dataset.name, "digest": dataset.digest, "classes": [int(c) for c in classes],
+            "dropped": [int(c) for c in novel]}
     first, rows, checkpoint = 0, [], out and writable_folder(out, "Give another --out.") / "checkpoint.pt"
+    if checkpoint and checkpoint.exists() and not resume:
+        raise InputError(checkpoint, "a checkpoint of an earlier run", "a folder without one",
+                         "Go on with it (--resume), give another --out, or delete it.")
     engine, optimizer = fabric.setup(model, optimizer)
     if resume and checkpoint and checkpoint.exists():          # after setup: the momentum must lie on the device
-        first, rows = _restore(checkpoint, model, optimizer, config)
+        first, rows = _restore(checkpoint, model, optimizer, config, data)
     log = _Log(out, rows, config, first) if out and fabric.is_global_zero else None
     if validation and not rows and fabric.is_global_zero:
         rows.append({"step": 0, **_validate(model, validation, classes, config, fabric.device)})
@@ -125,9 +133,10 @@ def fit(model, dataset, classes, config=TrainingConfig(), out=None, resume=False
         losses = engine(next(batches).to(fabric.device)).losses
         loss = sum(losses.values())
         if not math.isfinite(loss.item()):
-            kept = checkpoint if checkpoint and checkpoint.exists() else "none: no step was kept yet"
+            kept = f"the last good checkpoint is {checkpoint}" if checkpoint and checkpoint.exists() \
+                else "no step was kept yet"
             raise InputError(f"training step {step}", f"loss {loss.item()}", "a finite number",
-                             f"Lower lr ({config.lr}); the last good checkpoint is {kept}.")
+                             f"Lower lr ({config.lr}); {kept}.")
         optimizer.zero_grad(set_to_none=True)
         fabric.backward(loss)
         optimizer.step()
@@ -144,8 +153,8 @@ def fit(model, dataset, classes, config=TrainingConfig(), out=None, resume=False
         if log:
             log.add(row)
             if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps:
-                save_checkpoint(checkpoint, architecture=model.architecture, config=asdict(config), step=step + 1,
-                                model=model.state_dict(), optimizer=optimizer.state_dict(), rows=rows)
+                save_checkpoint(checkpoint, architecture=model.architecture, config=asdict(config), data=data,
+                                step=step + 1, model=model.state_dict(), optimizer=optimizer.state_dict(), rows=rows)
     if log:
         log.close()
     return rows
@@ -161,15 +170,15 @@ def _loader(sampler, config, fabric, first):
                       pin_memory=fabric.device.type == "cuda", generator=torch.Generator())
 
 
-def _restore(checkpoint, model, optimizer, config):
+def _restore(checkpoint, model, optimizer, config, data):
     state = load_checkpoint(checkpoint, model.architecture)
-    if state["config"] != asdict(config):
-        changed = next(k for k, v in asdict(config).items() if state["config"].get(k) != v)
-        raise InputError(checkpoint, f"a run with {changed}={state['config'].get(changed)!r}",
-                         f"{changed}={asdict(config)[changed]!r} as asked now",
+    then, now = {**data, **state.get("data", {}), **state["config"]}, {**data, **asdict(config)}
+    changed = next((k for k, v in now.items() if then.get(k) != v), None)
+    if changed:
+        raise InputError(checkpoint, f"a run with {changed}={then.get(changed)!r}",
+                         f"{changed}={now[changed]!r} as asked now",
                          "Resume with the same options, or give another --out.")
-    model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
+    fill(checkpoint, state, model, optimizer)
     return state["step"], state["rows"]
 
 
@@ -208,7 +217,7 @@ class _Log:
     def add(self, row):
         self._line(row)
         for name, value in row.items():
-            if name != "step":
+            if name != "step" and value is not None:           # no mIoU where a class was never asked for
                 self.board.add_scalar(name, value, row["step"])
 
     def close(self):

@@ -165,10 +165,13 @@ def test_resnet_takes_torchvisions_names(tmp_path):
 
 def test_bad_weights(tmp_path, vgg):
     torch.save({"a": 3}, tmp_path / "number.pth")
+    torch.save({0: torch.zeros(3)}, tmp_path / "list.pth")
+    (tmp_path / "folder.pth").mkdir()
     torch.save(build_backbone("tiny", None).state_dict(), tmp_path / "tiny.pth")
     (tmp_path / "cut.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{")
     (tmp_path / "text.pth").write_text("no weights")
     for file, word in (("gone.pth", "no such file"), ("number.pth", "other than tensors"),
+                       ("list.pth", "other than tensors"), ("folder.pth", "found a folder"),
                        ("cut.safetensors", "no readable"), ("text.pth", "no readable"),
                        ("tiny.pth", "23 tensors, without features.0.weight.*VGG16")):
         with pytest.raises(InputError, match=word) as caught:

@@ -1,6 +1,7 @@
 """The command line: help at once, one sentence and exit code 2 for bad input, and one run from end to end."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -69,6 +70,11 @@ TINY = ("--backbone", "tiny", "--weights", "none")
     (("train", "--config", "gone.yaml"), "gone.yaml: found no readable file"),
     (("train", "--model", "fpn"), "found 'fpn'"),
     (("results", "show", "gone.json"), "gone.json: found no such file"),
+    (("results", "show", "."), ".: found a folder, expected a JSON file"),
+    (("results", "run", "panet_shapes", "--only", "("), "--only: found '('"),
+    (("train", *TINY, "--size", 8), "size: found 8"), (("train", *TINY, "--seed", 2 ** 80), "seed: found"),
+    (("evaluate", *TINY, "--checkpoint", "."), ".: found a folder, expected a checkpoint"),
+    (("evaluate", *TINY, "--dataset", "folder", "--root", "a" * 300), "File name too long"),
     (("results", "run", "nothing"), "nothing")])
 def test_bad_input_is_one_line_and_exit_2(monkeypatch, capsys, tmp_path, arguments, word):
     monkeypatch.chdir(tmp_path)
@@ -106,6 +112,12 @@ def test_train_then_evaluate(monkeypatch, capsys, tmp_path, toy_voc):
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert code == 0 and f"{result['miou']:.2f} %" in out and result["config"]["checkpoint"] == "checkpoint.pt"
     assert str(tmp_path) not in json.dumps(result)                   # a result names no folder of this machine
+    with monkeypatch.context() as other:                             # a fold that shares a class with the training
+        other.setattr(folds, "novel_classes", lambda name, fold: (2, 3))
+        code, _, err = call(other, capsys, "evaluate", *options, *checkpoint, "--episodes", 4)
+        assert code == 2 and "found a model trained on the classes 2 " in err
+    code, _, err = call(monkeypatch, capsys, "train", *options, "--config", "quick.yaml", "--steps", 2)
+    assert code == 2 and "checkpoint of an earlier run" in err
     code, _, err = call(monkeypatch, capsys, "evaluate", *options, *checkpoint, "--no-align")
     assert code == 2 and "found a checkpoint of panet on tiny" in err
     code, _, err = call(monkeypatch, capsys, "train", *options, "--config", "quick.yaml", "--resume", "--steps", 9)
@@ -113,6 +125,49 @@ def test_train_then_evaluate(monkeypatch, capsys, tmp_path, toy_voc):
     torch.save({"weights": torch.zeros(2)}, tmp_path / "other.pt")
     code, _, err = call(monkeypatch, capsys, "evaluate", *options, "--checkpoint", tmp_path / "other.pt")
     assert code == 2 and "no readable checkpoint" in err
+
+
+def test_a_random_start_is_the_same_every_time(monkeypatch, capsys, tmp_path, toy_voc):
+    options = (*TINY, "--dataset", "voc", "--size", 40, "--episodes", 4)
+    scores = []
+    for out in ("a", "b"):
+        torch.rand(3)
+        assert call(monkeypatch, capsys, "evaluate", *options, "--out", tmp_path / out)[0] == 0
+        scores.append(json.loads((tmp_path / out / "result.json").read_text()))
+    assert scores[0]["digests"] == scores[1]["digests"] and scores[0]["miou"] == scores[1]["miou"]
+
+
+def test_an_interrupted_training_says_how_to_go_on(monkeypatch, capsys, tmp_path, toy_voc):
+    def stop(*arguments, **options):
+        raise KeyboardInterrupt
+    monkeypatch.setattr("fsslib.training.fit", stop)
+    options = ("train", *TINY, "--dataset", "voc", "--size", 40, "--resume", "--out", tmp_path)
+    code, out, err = call(monkeypatch, capsys, *options)
+    assert code == 130 and "not there yet" in out and "before the first checkpoint" in err
+    (tmp_path / "checkpoint.pt").write_text("")
+    code, out, err = call(monkeypatch, capsys, *options)
+    assert code == 130 and "not there yet" not in out and "--resume goes on from" in err
+
+
+@pytest.mark.parametrize("error, word", [
+    (OSError(28, "No space left on device"), "disk: found No space left on device"),
+    (PermissionError(13, "Permission denied", "result.json"), "result.json: found Permission denied"),
+    (ModuleNotFoundError("No module named 'timm'", name="timm"), "found no package 'timm'")])
+def test_the_machine_says_no(monkeypatch, capsys, error, word):
+    def fail():
+        raise error
+    monkeypatch.setattr("fsslib.doctor.examine", fail)
+    code, _, err = call(monkeypatch, capsys, "doctor")
+    assert code == 2 and err.startswith("fsslib: ") and word in err and err.count("\n") == 1
+
+
+def test_doctor_survives_a_broken_torch(tmp_path):
+    (tmp_path / "torch.py").write_text("raise ImportError('libc10.so is missing')")
+    root = __file__.rsplit("/tests/", 1)[0]
+    done = subprocess.run([sys.executable, "-m", "fsslib", "doctor"], capture_output=True, text=True, cwd=root,
+                          env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{root}"})
+    assert done.returncode == 1 and "torch does not load (libc10.so is missing)" in done.stdout
+    assert "Traceback" not in done.stderr
 
 
 def test_doctor_as_a_module(tmp_path):

@@ -1,6 +1,7 @@
 """What a YAML file says is taken as written or refused, never guessed."""
 
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Literal, Optional
 
 import pytest
@@ -51,6 +52,8 @@ def test_config_reads(tmp_path):
     ({"size": [321]}, "size: found 1 values, expected 2 values"),
     ({"steps": 1.5}, "steps: found 1.5"),
     ({"name": None}, "name: found None .nothing., expected text"),
+    ({"name": 32}, "found 32 .a whole number., expected text. YAML takes 32 for a whole number: write it in quotes"),
+    ({"extra": {"day": date(2024, 1, 1)}}, "extra.day: found .* .a date., expected text, a number"),
     ({"extra": {1: 2}}, "extra: found 1 .a whole number., expected text"),
 ])
 def test_config_refuses(change, message):

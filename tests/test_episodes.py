@@ -123,7 +123,7 @@ def test_too_few_images_are_refused_with_both_numbers():
     EpisodeSampler(Areas(areas), (1, 2), 2, 0)                       # K + 1 = 3: just enough
     with pytest.raises(InputError, match=r"class 1 \(c1\).*found 3 images.*at least 4"):
         EpisodeSampler(Areas(areas), (1, 2), 3, 0)
-    with pytest.raises(InputError, match="found 0 images"):
+    with pytest.raises(InputError, match="found 0 images with >= .* px among the 0 in use"):
         EpisodeSampler(Areas(areas), (1, 2), 1, 0, images=[])
     with pytest.raises(InputError, match="found 0 images"):
         EpisodeSampler(Areas(areas), (1,), 1, 0, exclude=(2,))

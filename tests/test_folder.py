@@ -1,5 +1,8 @@
 """Own images: the layout, and the errors that teach it."""
 
+import os
+import sys
+
 import numpy as np
 import pytest
 from fsslib.datasets import check, open_dataset
@@ -123,6 +126,19 @@ def test_two_images_of_one_name(root):
 def test_image_format_that_is_not_read(root):
     Image.new("RGB", (6, 4)).save(root / "images" / "p9.tif")
     refused(root, root / "images" / "p9.tif", "a .tif file", "Convert it")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names themselves")
+def test_a_file_name_that_is_no_text(root):
+    (root / "images" / "p0.jpg").rename(os.fsdecode(os.fsencode(root) + b"/images/\xff.jpg"))
+    refused(root, "udcff.jpg", "a name that is no text", "Rename")
+
+
+def test_a_photo_that_its_exif_tag_turns(root):
+    turned = Image.Exif()
+    turned[0x112] = 6
+    Image.new("RGB", (6, 4)).save(root / "images" / "p0.jpg", exif=turned)
+    refused(root, root / "masks" / "p0.png", "a mask of 6x4 pixels, expected 4x6", "Turn the mask", read=True)
 
 
 @pytest.mark.parametrize("corner, found", [([[0, 0], [0, 0]], "no pixel of a class"),

@@ -55,6 +55,14 @@ def test_differences_and_means_of_a_study(small_study, tmp_path):
     assert "rows" not in stored["par"] and len(stored["par"]["scores"]["rows"]) == 6
 
 
+def test_a_table_is_never_replaced_by_less(small_study, tmp_path):
+    studies.run_study("panet_voc", tmp_path / "runs", tmp_path)
+    before = (tmp_path / "panet_voc.json").read_bytes()
+    with pytest.raises(InputError, match="1 rows that .* does not hold"):
+        studies.run_study("panet_voc", tmp_path / "elsewhere", tmp_path, only="free")
+    assert (tmp_path / "panet_voc.json").read_bytes() == before
+
+
 def test_unknown_study():
     with pytest.raises(InputError, match="one of panet_shapes, panet_voc"):
         studies.run_study("panet_coco", "runs", "results")
@@ -80,6 +88,11 @@ def test_as_text():
     assert "41.50 %" in results.as_text({"miou": 41.5, "fb_iou": 60.0, "intervals": {"miou": [40, 43]}})
     with pytest.raises(InputError, match="neither"):
         results.as_text({"something": 1})
+    assert "never occurred" in results.as_text({"miou": None})
+    for odd in (5, None, "miou", [1, 2], {"miou": 3}, {"study": "x"}, {"study": "x", "rows": 5},
+                {"study": "x", "rows": [{"a": 1}]}):
+        with pytest.raises(InputError, match="odd.json: found neither"):
+            results.as_text(odd, "odd.json")
 
 
 def test_published_means_follow_from_their_folds():

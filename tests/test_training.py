@@ -156,6 +156,45 @@ def test_a_damaged_checkpoint_is_refused(toy, whole, tmp_path):
             run(toy, tmp_path, resume=True)
 
 
+@pytest.mark.parametrize("changes, word", [
+    (dict(architecture={}), "no readable"), (dict(architecture="panet"), "'architecture'"),
+    (dict(config=3), "'config'"), (dict(rows=5), "'rows'"), (dict(step="4"), "'step'"), (dict(model=7), "'model'"),
+    (dict(model={}), "other names or shapes"), (dict(optimizer={}), "other names or shapes")])
+def test_a_checkpoint_with_odd_parts_is_refused(toy, whole, tmp_path, changes, word):
+    state = load_checkpoint(whole[0] / "checkpoint.pt", whole[1].architecture)
+    torch.save({**state, **changes}, tmp_path / "checkpoint.pt")
+    with pytest.raises(InputError, match=word):
+        run(toy, tmp_path, resume=True)
+
+
+def test_a_checkpoint_is_never_overwritten_by_a_new_run(toy, whole):
+    kept = (whole[0] / "checkpoint.pt").read_bytes()
+    with pytest.raises(InputError, match="checkpoint of an earlier run.*--resume"):
+        run(toy, whole[0])
+    assert (whole[0] / "checkpoint.pt").read_bytes() == kept
+
+
+def test_other_classes_or_images_are_refused(toy, whole, tmp_path):
+    other = Toy(draw_toy(tmp_path / "other", seed=5))
+    other.area_scale = toy.area_scale
+    for call, word in ((lambda: run(toy, whole[0], resume=True, classes=(1, 2)), r"classes=\[1, 2, 3, 4\]"),
+                       (lambda: run(other, whole[0], resume=True), "digest=")):
+        with pytest.raises(InputError, match=f"a run with {word}"):
+            call()
+
+
+def test_a_class_without_validation_episodes_has_no_score(toy, tmp_path):
+    _, rows = run(toy, tmp_path, replace(QUICK, steps=1, validation_episodes=1))     # one episode, four classes
+    assert rows[0]["val_miou"] is None
+    assert (tmp_path / "log.csv").read_text().splitlines()[1].startswith("0,")
+
+
+def test_a_size_that_cannot_be_used_leaves_nothing(toy, tmp_path):
+    with pytest.raises(InputError, match="size: found 8"):
+        run(toy, tmp_path / "new", replace(QUICK, size=8))
+    assert not (tmp_path / "new").exists()
+
+
 def test_schedules():
     step = TrainingConfig(steps=30000, lr=1e-3)
     assert [learning_rate(step, s) for s in (0, 9999, 10000, 19999, 20000, 29999)] == pytest.approx(
@@ -172,15 +211,15 @@ def test_the_optimiser_gets_the_schedule(whole):
 
 def test_a_loss_that_is_not_finite_names_the_last_good_checkpoint(toy, tmp_path):
     wild = replace(QUICK, lr=1e30, checkpoint_every=100)
-    with pytest.raises(InputError, match="loss nan.*Lower lr.*none"):
+    with pytest.raises(InputError, match="loss nan.*Lower lr.*no step was kept"):
         run(toy, tmp_path, wild)
-    run(toy, tmp_path, replace(QUICK, lr=0.02))
+    with pytest.raises(Stop):
+        run(toy, tmp_path, report=stop_at(5))
     kept = (tmp_path / "checkpoint.pt").read_bytes()
     model = panet()
-    with torch.no_grad():
-        model.backbone.layer4[0].weight.fill_(float("nan"))
-    with pytest.raises(InputError, match=str(tmp_path / "checkpoint.pt")):
-        run(toy, tmp_path, model=model)
+    model.alignment = lambda *_: torch.tensor(float("nan"))
+    with pytest.raises(InputError, match=f"loss nan.*{tmp_path / 'checkpoint.pt'}"):
+        run(toy, tmp_path, model=model, resume=True)
     assert (tmp_path / "checkpoint.pt").read_bytes() == kept
     kept = load_checkpoint(tmp_path / "checkpoint.pt", model.architecture)["model"]
     assert all(value.isfinite().all() for value in kept.values())

@@ -28,7 +28,8 @@ class Folder(SegmentationDataset):
     def __init__(self, root, split="val"):
         if root is None:
             raise InputError("root", "no folder", "the folder of your images",
-                             "Give it: open_dataset('folder', root='my_photos'). " + _tree("my_photos"))
+                             "Give it: --root my_photos, or open_dataset('folder', root='my_photos'). "
+                             + _tree("my_photos"))
         root = Path(root)
         if not root.is_dir():
             raise InputError(root, "a file" if root.exists() else "no such folder", "a folder", _tree(root))
@@ -71,6 +72,9 @@ def _by_stem(root, name):
     for path in sorted(folder.iterdir()):
         if path.name.startswith("."):                    # .DS_Store and the like
             continue
+        if any("\ud800" <= letter <= "\udfff" for letter in path.name):    # Python's stand-ins for bytes, not text
+            raise InputError(ascii(str(path)), "a name that is no text", "a name in UTF-8",
+                             "Rename the file.")
         if path.suffix.lower() in _OTHERS:
             raise InputError(path, f"a {path.suffix} file", "JPEG or PNG", "Convert it to JPEG or PNG.")
         if path.suffix.lower() not in _READABLE:

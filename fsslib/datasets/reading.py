@@ -53,9 +53,11 @@ def read_mask(path, classes, shape=None):
     """
     mask = _sbd_mask(path) if Path(path).suffix == ".mat" else _png_mask(path)
     if shape is not None and mask.shape != tuple(shape):
+        sideways = mask.shape == tuple(shape)[::-1]
         raise InputError(path, f"a mask of {mask.shape[1]}x{mask.shape[0]} pixels",
                          f"{shape[1]}x{shape[0]} as its image",
-                         "Export the mask at the image's size, without smoothing.")
+                         "Turn the mask: it lies on its side. Photos are turned as their EXIF tag says." if sideways
+                         else "Export the mask at the image's size, without smoothing.")
     found = np.flatnonzero(np.bincount(mask.ravel(), minlength=256))           # as np.unique, in half the time
     wrong = np.setdiff1d(found, [*range(classes + 1), 255])
     if wrong.size:
@@ -68,7 +70,7 @@ def _png_mask(path):
     image, raw = _open(path, "a mask")
     if image.mode not in ("P", "L", "1"):
         raise InputError(path, _kind(image, raw), "a mask with one 8-bit number a pixel (palette or grey PNG)",
-                         "Save the class ids themselves, not colours.")
+                         "Save the class ids themselves in 8 bits, not colours.")
     # PNG optimisers store few grey values in 2 or 4 bits, and Pillow spreads those over 0..255: undo it
     return np.array(image, dtype=np.uint8) // {"L;2": 85, "L;4": 17}.get(raw, 1)
 

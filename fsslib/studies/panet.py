@@ -9,8 +9,9 @@ from tqdm.auto import tqdm
 
 from ..annotations import annotator
 from ..bank import FeatureBank
-from ..checkpoints import load_checkpoint, weights_digest
+from ..checkpoints import fill, load_checkpoint, weights_digest
 from ..datasets import open_dataset
+from ..errors import InputError
 from ..evaluation import evaluate, protocol_episodes
 from ..folds import FOLDS, base_classes, novel_classes
 from ..metrics import EpisodeScores
@@ -75,6 +76,7 @@ def runs(settings):
 def run(name, out, results, only=None):
     """Runs and tabulates a study; see ``studies.run_study``. Returns the path of the table."""
     settings, out = SETTINGS[name], Path(out) / name
+    _refuse_smaller_table(settings, out, Path(results) / f"{name}.json", only)
     bank = None
     for row in tqdm(runs(settings), desc=name, unit="run"):
         target = out / row.name
@@ -83,6 +85,18 @@ def run(name, out, results, only=None):
         tqdm.write(row.name)
         bank = _evaluate(row, settings, out, target, bank)
     return tabulate(name, out, results)
+
+
+def _refuse_smaller_table(settings, out, path, only):
+    """A stored table may hold runs whose single results lie on another machine: it is never replaced by less."""
+    if not path.exists():
+        return
+    stored = {tuple(row[k] for k in Run.__dataclass_fields__) for row in read_json(path).get("rows", [])}
+    coming = {tuple(asdict(row).values()) for row in runs(settings)
+              if not only or re.search(only, row.name) or (out / row.name / "result.json").exists()}
+    if lost := len(stored - coming):
+        raise InputError(path, f"{lost} rows that {out} does not hold and this call does not run", "none",
+                         "Give another folder with --results, or leave out --only.")
 
 
 def _evaluate(row, settings, out, target, bank):
@@ -116,7 +130,7 @@ def _model(row, settings, out):
     if not checkpoint.exists() or load_checkpoint(checkpoint, model.architecture)["step"] < config.steps:
         dataset = open_dataset(settings.dataset, split="train")
         fit(model, dataset, base_classes(settings.dataset, row.fold), config, folder, resume=True)
-    model.load_state_dict(load_checkpoint(checkpoint, model.architecture)["model"])
+    fill(checkpoint, load_checkpoint(checkpoint, model.architecture), model)
     return model
 
 

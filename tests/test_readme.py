@@ -1,0 +1,37 @@
+"""README's numbers come from the stored results, and its links lead somewhere."""
+
+import json
+import re
+from pathlib import Path
+
+from fsslib.results import fold_table
+
+REPOSITORY = Path(__file__).parents[1]
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+KEYS = ("backbone", "training", "shots", "ways", "protocol", "annotation")
+
+
+def stored(name):
+    return json.loads((REPOSITORY / "figures" / "results" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def test_every_score_stands_in_a_result_file():
+    cells = set()
+    for table in map(stored, ("panet_voc", "panet_shapes")):
+        settings = {tuple(row[k] for k in KEYS) for row in table["rows"]}
+        for row in fold_table(table, [("", dict(zip(KEYS, values))) for values in settings])[1]:
+            cells.update(row)
+    said = re.findall(r"\d+\.\d ± \d+\.\d", README)
+    assert len(said) > 20 and not set(said) - cells
+
+
+def test_minutes_of_the_demo():
+    measured = stored("reproduce_demo")["notebooks"]
+    (said,) = re.findall(r"Measured on 2 CPU cores: (\d+\.\d)", README)
+    assert abs(float(said) - sum(n["seconds"] for n in measured.values()) / 60) < 0.06
+
+
+def test_links_and_pictures_exist():
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
+        assert (REPOSITORY / target).exists(), target
+    assert "@@" not in README
