@@ -37,7 +37,8 @@ def build_model(name, backbone="efficientnet_lite0", weights="imagenet", batch_n
     """A model on a backbone.
 
     ``name``: one of ``MODELS``. ``backbone``, ``weights``, ``batch_norm``: see ``backbones.build_backbone``.
-    ``options`` go to the model's class. The model carries its ``architecture``. Raises InputError for unknown names and options.
+    ``options`` go to the model's class. The model carries its ``architecture``. Unknown names and options raise
+    InputError.
     """
     described = architecture(name, backbone, **options)
     from .panet import PANet
