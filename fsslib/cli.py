@@ -10,7 +10,6 @@ import click
 from . import __version__
 from .errors import InputError
 
-
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG}
 
 
