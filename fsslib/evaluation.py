@@ -120,7 +120,7 @@ def _score(model, data, scores, scored, batch, device, progress):
 
 
 def labels_of(logits):
-    """Arg-max over channels: float (1+N,H,W) -> uint8 (H,W). Several times faster than torch's own for few channels on a CPU."""
+    """Arg-max over channels: float (1+N,H,W) -> uint8 (H,W); several times faster than torch's own on a CPU."""
     labels, best = torch.zeros(logits.shape[1:], dtype=torch.uint8, device=logits.device), logits[0]
     for n, channel in enumerate(logits[1:], 1):
         higher = channel > best                                  # of equals the first, as argmax does
