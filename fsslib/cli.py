@@ -117,6 +117,31 @@ def check(name, root):
     sys.exit(1 if any(row.state == "damaged" for row in rows) else 0)
 
 
+@data.command()
+@DATASET
+@ROOT
+@click.option("--split", type=click.Choice(["train", "val"]), default="train", help="Images to segment.")
+@click.option("--method", type=click.Choice(["slic", "felzenszwalb"]), default="slic", help="Kind of superpixels.")
+@click.option("--segments", "n_segments", type=int, help="slic: about how many patches an image (else 50).")
+@click.option("--compactness", type=float, help="slic: larger is squarer (else 10).")
+@click.option("--scale", type=float, help="felzenszwalb: larger keeps larger patches (else 100).")
+@click.option("--sigma", type=float, help="felzenszwalb: smoothing beforehand in px (else 0.8).")
+@click.option("--min-size", type=int, help="felzenszwalb: smallest patch in px (else 300).")
+@click.option("--workers", type=int, help="Processes (else one a core).")
+def superpixels(dataset, root, split, method, workers, **parameters):
+    """Segment every image into patches, once; interrupted, the same command goes on."""
+    from .datasets import open_dataset
+    from .superpixels.cache import PatchCache
+    given = {name: value for name, value in parameters.items() if value is not None}
+    cache = PatchCache(open_dataset(dataset, root, split), method, **given)
+    try:
+        made = cache.fill(workers)
+    except KeyboardInterrupt:
+        click.echo("\ninterrupted: the same command goes on where this one stopped", err=True)
+        sys.exit(130)
+    click.echo(f"{made} images segmented, {len(cache) - made} were there; {cache.folder}")
+
+
 def _percent(value):
     return "     -" if value is None else f"{value:6.2f} %"
 
@@ -211,6 +236,64 @@ def train(model, backbone, weights, batch_norm, align, dataset, root, fold, shot
     click.echo(f"last checkpoint: {checkpoint}")
 
 
+@cli.command()
+@click.option("--backbone", default="efficientnet_lite0",
+              help="efficientnet_lite0, vgg16, resnet18, resnet50, resnet101.")
+@click.option("--weights", default="imagenet", help="The start: imagenet, none (random), or a file.")
+@DATASET
+@ROOT
+@click.option("--images", type=click.Choice(["train", "all"]), default="train",
+              help="all: validation images too, as in the paper's \"entire dataset\". Scores on them then leak.")
+@click.option("--config", type=click.Path(path_type=Path), help="YAML file with fields of PretrainConfig.")
+@click.option("--loss", type=click.Choice(["global", "local", "both"]), help="Whole images, patches, or both.")
+@click.option("--patches", type=click.Choice(["slic", "felzenszwalb"]), help="Superpixels of the local loss.")
+@click.option("--epochs", type=int, help="Passes over the images.")
+@click.option("--batch", type=int, help="Images a step and device.")
+@click.option("--size", type=int, help="Side of a global view in px.")
+@click.option("--patch-size", type=int, help="Side of a local view in px.")
+@click.option("--lr", type=float, help="Learning rate for 256 images a step; scaled with the batch.")
+@click.option("--queue", type=int, help="Keys in each queue (else half the number of images).")
+@click.option("--probe-every", type=int, help="Epochs between two probes; 0: none.")
+@click.option("--seed", type=int, help="Seed of the start, the order and the views.")
+@click.option("--precision", type=click.Choice(["auto", "32", "bf16"]), help="auto: bf16 where a GPU has it.")
+@click.option("--devices", type=int, help="GPUs, or processes on a CPU.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the extractor, checkpoints and logs.")
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
+def pretrain(backbone, weights, dataset, root, images, config, out, resume, **changes):
+    """Pretrain the prior extractor by global and local contrast; no mask is used but for the probe."""
+    from dataclasses import asdict, replace
+
+    import torch
+
+    from .backbones import build_backbone
+    from .config import load
+    from .contrast import PretrainConfig
+    from .contrast import pretrain as run
+    from .contrast.pretraining import check_config
+    from .datasets import open_dataset
+    from .datasets.joined import Joined
+    settings = replace(load(PretrainConfig, config) if config else PretrainConfig(),
+                       **{k: v for k, v in changes.items() if v is not None})
+    out = out or Path("runs") / "pretrain" / "-".join((dataset, backbone, Path(weights).stem, settings.loss,
+                                                       settings.patches))
+    click.echo("  ".join(f"{k}={v}" for k, v in asdict(settings).items()))
+    torch.manual_seed(settings.seed)
+    encoder = build_backbone(backbone, None if weights == "none" else weights, 32, "train")
+    pictures = open_dataset(dataset, root, "train")
+    if images == "all":
+        pictures = Joined(pictures, open_dataset(dataset, root, "val"))
+        settings = replace(settings, held_out=0.0)
+        click.echo("images=all: the extractor sees the validation images; say so beside every score on them")
+    check_config(settings)
+    try:
+        run(encoder, pictures, settings, out, resume)
+    except KeyboardInterrupt:
+        click.echo(f"\ninterrupted: the same command with --resume goes on from {out / 'checkpoint.pt'}"
+                   if (out / "checkpoint.pt").exists() else "\ninterrupted before the first checkpoint", err=True)
+        sys.exit(130)
+    click.echo(f"extractor: {out / 'extractor.safetensors'}")
+
+
 @cli.group()
 def results():
     """Run the comparisons behind the notebooks' tables, and print them."""
@@ -223,7 +306,7 @@ def results():
 @click.option("--results", "folder", type=click.Path(path_type=Path), default=Path("figures/results"),
               help="Folder of the table.")
 def run_study(study, only, out, folder):
-    """Run what is missing of STUDY (panet_voc, panet_shapes), then write its table as JSON."""
+    """Run what is missing of STUDY (panet_voc, panet_shapes, contrast_voc), then write its table as JSON."""
     from .storage import writable_folder
     from .studies import run_study as run
     try:
@@ -260,6 +343,16 @@ def bench_data(dataset, root, backbone, weights, size, episodes):
     """Images/s of the loader, episodes/s of evaluation, and where the time goes."""
     from .bench import data as run
     click.echo(run(dataset, root, backbone, None if weights == "none" else weights, size, episodes))
+
+
+@bench.command("superpixels")
+@DATASET
+@ROOT
+@click.option("--images", type=int, default=60, help="Number of images timed.")
+def bench_superpixels(dataset, root, images):
+    """Milliseconds to segment an image and to read its stored patches; images/s of filling the cache."""
+    from .superpixels.bench import superpixels as run
+    click.echo(run(dataset, root, images))
 
 
 @cli.command()

@@ -1,11 +1,9 @@
 """One training loop for all episodic models: fixed schedule, base classes only, resumed to the same result."""
 
-import csv
 import hashlib
 import math
 import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,13 +11,14 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from .batches import EpisodeTensors, collate
-from .checkpoints import fill, load_checkpoint, save_checkpoint
-from .engine import start
+from .checkpoints import refuse_infinite, restore, save_checkpoint
+from .engine import loader_workers, start
 from .episodes import EpisodeSampler
 from .errors import InputError
 from .evaluation import evaluate
+from .logs import RunLog
 from .protocols import get_protocol
-from .storage import write_json, writable_folder
+from .storage import writable_folder
 from .transforms import check_geometry
 
 
@@ -115,8 +114,8 @@ def fit(model, dataset, classes, config=TrainingConfig(), out=None, resume=False
                          "Go on with it (--resume), give another --out, or delete it.")
     engine, optimizer = fabric.setup(model, optimizer)
     if resume and checkpoint and checkpoint.exists():          # after setup: the momentum must lie on the device
-        first, rows = _restore(checkpoint, model, optimizer, config, data)
-    log = _Log(out, rows, config, first) if out and fabric.is_global_zero else None
+        first, rows = restore(checkpoint, model, optimizer, config, data)
+    log = RunLog(out, rows, config, first, ("val_miou", "val_distance")) if out and fabric.is_global_zero else None
     if validation and not rows and fabric.is_global_zero:
         rows.append({"step": 0, **_validate(model, validation, classes, config, fabric.device)})
         if log:
@@ -132,11 +131,7 @@ def fit(model, dataset, classes, config=TrainingConfig(), out=None, resume=False
             group["lr"] = learning_rate(config, step)
         losses = engine(next(batches).to(fabric.device)).losses
         loss = sum(losses.values())
-        if not math.isfinite(loss.item()):
-            kept = f"the last good checkpoint is {checkpoint}" if checkpoint and checkpoint.exists() \
-                else "no step was kept yet"
-            raise InputError(f"training step {step}", f"loss {loss.item()}", "a finite number",
-                             f"Lower lr ({config.lr}); {kept}.")
+        refuse_infinite(loss.item(), step, config.lr, checkpoint)
         optimizer.zero_grad(set_to_none=True)
         fabric.backward(loss)
         optimizer.step()
@@ -165,21 +160,8 @@ def _loader(sampler, config, fabric, first):
     world, rank, B = fabric.world_size, fabric.global_rank, config.batch
     indices = [(s * world + rank) * B + b for s in range(first, config.steps) for b in range(B)]
     tensors = EpisodeTensors(sampler, config.size, sampler.protocol.resize, config.augment, config.seed)
-    workers = 1 if fabric.device.type == "cpu" else 8
-    return DataLoader(tensors, batch_size=B, sampler=indices, collate_fn=collate, num_workers=workers,
+    return DataLoader(tensors, batch_size=B, sampler=indices, collate_fn=collate, num_workers=loader_workers(fabric),
                       pin_memory=fabric.device.type == "cuda", generator=torch.Generator())
-
-
-def _restore(checkpoint, model, optimizer, config, data):
-    state = load_checkpoint(checkpoint, model.architecture)
-    then, now = {**data, **state.get("data", {}), **state["config"]}, {**data, **asdict(config)}
-    changed = next((k for k, v in now.items() if then.get(k) != v), None)
-    if changed:
-        raise InputError(checkpoint, f"a run with {changed}={then.get(changed)!r}",
-                         f"{changed}={now[changed]!r} as asked now",
-                         "Resume with the same options, or give another --out.")
-    fill(checkpoint, state, model, optimizer)
-    return state["step"], state["rows"]
 
 
 @torch.no_grad()
@@ -187,39 +169,3 @@ def _validate(model, episodes, classes, config, device):
     result = evaluate(model, episodes, classes, config.protocol, config.size, device=device, progress=False)
     distance = {"val_distance": result["prototype_distance"]} if "prototype_distance" in result else {}
     return {"val_miou": result["miou"], **distance}
-
-
-class _Log:
-    """``log.csv`` and TensorBoard events; a resumed run rewrites the rows of its checkpoint first."""
-
-    def __init__(self, out, rows, config, first):
-        from torch.utils.tensorboard import SummaryWriter
-        write_json(Path(out) / "config.json", asdict(config))
-        self.file = open(Path(out) / "log.csv", "w", newline="", encoding="utf-8")
-        self.table, self.start = None, None
-        self.board = SummaryWriter(str(out), purge_step=first + 1 if rows else 0)
-        for row in rows:
-            self._line(row)
-
-    def _line(self, row):
-        if self.table is None and "loss" not in row:           # before the first step no loss has a name yet
-            self.start = row
-            return
-        if self.table is None:
-            names = list(dict.fromkeys([*row, "val_miou", "val_distance"]))
-            self.table = csv.DictWriter(self.file, names, restval="")
-            self.table.writeheader()
-            if self.start:
-                self.table.writerow(self.start)
-        self.table.writerow(row)
-        self.file.flush()
-
-    def add(self, row):
-        self._line(row)
-        for name, value in row.items():
-            if name != "step" and value is not None:           # no mIoU where a class was never asked for
-                self.board.add_scalar(name, value, row["step"])
-
-    def close(self):
-        self.file.close()
-        self.board.close()

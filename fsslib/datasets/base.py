@@ -44,6 +44,10 @@ class SegmentationDataset:
         image = read_image(image)
         return Sample(image, read_mask(mask, len(self.class_names), image.shape[:2]), self.ids[i])
 
+    def image(self, i):
+        """uint8 (H,W,3), the image of sample i without reading its mask."""
+        return read_image(self.files[i][0])
+
     def mask(self, i):
         """uint8 (H,W), the mask of sample i without reading its image."""
         return read_mask(self.files[i][1], len(self.class_names))

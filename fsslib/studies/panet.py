@@ -1,17 +1,13 @@
 """PANet's comparison: training-free against trained, with and without PAR, shots, ways, weak annotations."""
 
-import re
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from ..annotations import annotator
 from ..bank import FeatureBank
 from ..checkpoints import fill, load_checkpoint, weights_digest
 from ..datasets import open_dataset
-from ..errors import InputError
 from ..evaluation import evaluate, protocol_episodes
 from ..folds import FOLDS, base_classes, novel_classes
 from ..metrics import EpisodeScores
@@ -58,9 +54,9 @@ SETTINGS = {
 }
 
 
-def runs(settings):
-    """Every Run of a study, the cheap and central ones first."""
-    folds, rows = range(FOLDS), []
+def runs(name):
+    """Every Run of the study, the cheap and central ones first."""
+    settings, folds, rows = SETTINGS[name], range(FOLDS), []
     for backbone, size in settings.sizes.items():
         free = [Run(backbone, size, fold) for fold in folds]
         rows += [replace(r, shots=k) for k in (1, 5) for r in free]
@@ -73,35 +69,10 @@ def runs(settings):
     return rows
 
 
-def run(name, out, results, only=None):
-    """Runs and tabulates a study; see ``studies.run_study``. Returns the path of the table."""
-    settings, out = SETTINGS[name], Path(out) / name
-    _refuse_smaller_table(settings, out, Path(results) / f"{name}.json", only)
-    bank = None
-    for row in tqdm(runs(settings), desc=name, unit="run"):
-        target = out / row.name
-        if (only and not re.search(only, row.name)) or (target / "result.json").exists():
-            continue
-        tqdm.write(row.name)
-        bank = _evaluate(row, settings, out, target, bank)
-    return tabulate(name, out, results)
-
-
-def _refuse_smaller_table(settings, out, path, only):
-    """A stored table may hold runs whose single results lie on another machine: it is never replaced by less."""
-    if not path.exists():
-        return
-    stored = {tuple(row[k] for k in Run.__dataclass_fields__) for row in read_json(path).get("rows", [])}
-    coming = {tuple(asdict(row).values()) for row in runs(settings)
-              if not only or re.search(only, row.name) or (out / row.name / "result.json").exists()}
-    if lost := len(stored - coming):
-        raise InputError(path, f"{lost} rows that {out} does not hold and this call does not run", "none",
-                         "Give another folder with --results, or leave out --only.")
-
-
-def _evaluate(row, settings, out, target, bank):
-    """Scores one row. Returns the feature bank, which the next row takes over if nothing in it changes."""
-    rules = get_protocol(row.protocol)
+def perform(name, row, out, bank=None):
+    """Trains and scores one row under ``out``. Returns the feature bank; the next row takes it over if nothing in it
+    changes."""
+    settings, rules = SETTINGS[name], get_protocol(row.protocol)
     dataset = open_dataset(settings.dataset, split=rules.split)
     model = _model(row, settings, out)
     digest = weights_digest(model)
@@ -114,7 +85,7 @@ def _evaluate(row, settings, out, target, bank):
     classes = novel_classes(settings.dataset, row.fold)
     episodes = protocol_episodes(dataset, classes, row.shots, row.protocol, row.ways,
                                  settings.episodes // len(rules.seeds))
-    evaluate(model, episodes, classes, row.protocol, row.size, annotator(row.annotation), bank, target,
+    evaluate(model, episodes, classes, row.protocol, row.size, annotator(row.annotation), bank, out / row.name,
              fold=row.fold, training=row.training, annotation=row.annotation, seed=row.seed)
     return bank
 
@@ -142,20 +113,20 @@ def default_weights(backbone):
 
 def tabulate(name, out, results):
     """Collects the finished runs into ``results/NAME.json``: rows without episodes, paired differences, curves."""
-    settings, out = SETTINGS[name], Path(out)
-    found = {row: read_json(out / row.name / "result.json") for row in runs(settings)
+    settings = SETTINGS[name]
+    found = {row: read_json(out / row.name / "result.json") for row in runs(name)
              if (out / row.name / "result.json").exists()}
     rows = [{**asdict(row), **{k: result[k] for k in (
         "miou", "fb_iou", "intervals", "per_class", "prototype_distance", "seconds", "episodes_per_second")},
         "images": result["config"]["split"], "episodes": result["config"]["episodes"],
         "episodes_digest": result["digests"]["episodes"]} for row, result in found.items()]
     table = {"command": f"fsslib results run {name}", "study": name, "training": asdict(settings.training),
-             "rows": rows, "not_run": [row.name for row in runs(settings) if row not in found],
-             "means": _means(found), "differences": _differences(found), "curves": _curves(settings, out)}
+             "rows": rows, "not_run": [row.name for row in runs(name) if row not in found],
+             "means": _means(found), "differences": _differences(found), "curves": _curves(runs(name), out)}
     first = next(iter(found.values()), {})
     table |= {k: first.get(k) for k in ("versions", "hardware")}
-    write_json(Path(results) / f"{name}.json", table)
-    return Path(results) / f"{name}.json"
+    write_json(results / f"{name}.json", table)
+    return results / f"{name}.json"
 
 
 def _means(found):
@@ -189,10 +160,10 @@ def _differences(found):
     return differences
 
 
-def _curves(settings, out):
+def _curves(rows, out):
     """Validation on held-out base-class images while training: steps, mIoU, prototype distance."""
     curves = []
-    for row in runs(settings):
+    for row in rows:
         path = out / f"train-{row.backbone}-{row.training}-fold{row.fold}-seed{row.seed}" / "checkpoint.pt"
         if row.training != "free" and row.shots == 1 and path.exists():
             trained = architecture("panet", row.backbone, align=row.training == "par")

@@ -1,0 +1,108 @@
+"""The prior extractor's comparison: which loss, which patches, which start; judged by the probe (Tables 5 and 6)."""
+
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+import torch
+
+from ..backbones import build_backbone
+from ..contrast.pretraining import PretrainConfig, dilated, pretrain, probe_of
+from ..contrast.probe import probe_summary
+from ..datasets import open_dataset
+from ..evaluation import hardware, versions
+from ..folds import FOLDS, base_classes
+from ..metrics import EpisodeScores
+from ..storage import read_json, write_json
+
+
+@dataclass(frozen=True)
+class Run:
+    """One extractor. ``start``: ``"imagenet"`` or ``"random"`` · ``loss``: ``"none"`` (the start as it is),
+    ``"global"``, ``"local"`` or ``"both"`` · ``patches``: of the local loss."""
+    start: str
+    loss: str
+    patches: str = "slic"
+    backbone: str = "efficientnet_lite0"
+    seed: int = 0
+
+    @property
+    def name(self):
+        return f"{self.backbone}-{self.start}-{self.loss}-{self.patches}-seed{self.seed}"
+
+
+RUNS = (Run("imagenet", "none"), Run("random", "none"),
+        Run("imagenet", "both"), Run("imagenet", "both", "felzenszwalb"), Run("imagenet", "global"),
+        Run("imagenet", "local"), Run("random", "both"))
+
+SETTINGS = {"contrast_voc": ("voc", PretrainConfig(epochs=10, probe_every=5, probe_images=250))}
+
+
+def runs(name):
+    """Every Run of the study."""
+    return RUNS
+
+
+def perform(name, row, out, _=None):
+    """Pretrains one extractor under ``out`` (resumed where it stopped) and probes it; writes its result.json."""
+    (dataset_name, config), out = SETTINGS[name], out / row.name
+    config = replace(config, seed=row.seed, **({} if row.loss == "none" else {"loss": row.loss,
+                                                                              "patches": row.patches}))
+    dataset = open_dataset(dataset_name, split="train")
+    torch.manual_seed(row.seed)
+    encoder = build_backbone(row.backbone, {"imagenet": "imagenet", "random": None}[row.start], 32, "train")
+    if row.loss != "none":
+        pretrain(encoder, dataset, config, out, resume=True)
+        return
+    scores = probe_of(dataset, config).score(dilated(encoder))
+    write_json(out / "result.json", {"config": asdict(config), "versions": versions(), "hardware": hardware(),
+                                     "seconds": 0.0, "digests": {"digest": dataset.digest},
+                                     "probe": probe_summary(scores), "rows": []})
+
+
+def tabulate(name, out, results):
+    """Collects the finished runs into ``results/NAME.json``: probes, paired differences, loss curves by epoch."""
+    dataset_name, config = SETTINGS[name]
+    found = {row: read_json(out / row.name / "result.json") for row in RUNS
+             if (out / row.name / "result.json").exists()}
+    table = {"command": f"fsslib results run {name}", "study": name, "dataset": dataset_name,
+             "training": asdict(config), "rows": [_line(row, result, dataset_name) for row, result in found.items()],
+             "not_run": [row.name for row in RUNS if row not in found], "differences": _differences(found)}
+    first = next(iter(found.values()), {})
+    table |= {k: first.get(k) for k in ("versions", "hardware")}
+    write_json(results / f"{name}.json", table)
+    return results / f"{name}.json"
+
+
+def _line(row, result, dataset_name):
+    probe = result["probe"]
+    steps = [r for r in result["rows"] if "loss" in r]
+    base = [np.mean([probe["per_class"][str(c)] for c in base_classes(dataset_name, fold)
+                     if str(c) in probe["per_class"]]) for fold in range(FOLDS)]
+    line = {**asdict(row), **{k: probe[k] for k in ("accuracy", "interval", "per_class", "patches")},
+            "base": [round(float(v), 2) for v in base],                     # a choice for fold f may rest on base[f]
+            "probes": [[r["step"], round(r["probe"], 2)] for r in result["rows"] if "probe" in r]}
+    if steps:
+        epochs = result["config"]["epochs"]
+        parts = [k for k in steps[0] if k in ("loss", "global", "local") or k.startswith("accuracy_")]
+        line |= {"seconds": result["seconds"], "images": result["config"]["images"],
+                 "queue": result["config"]["queue"], "steps": len(steps), "extractor": result["digests"]["extractor"],
+                 "images_per_second": round(float(np.median([r["images_per_second"] for r in steps])), 2),
+                 "curve": {part: [round(float(np.mean(v)), 4) for v in np.array_split([r[part] for r in steps], epochs)]
+                           for part in parts}}
+    return line
+
+
+def _differences(found):
+    """Paired differences of the probe in points, on the same patches, with 95 % intervals."""
+    differences = []
+    for row in found:
+        others = [replace(row, loss="none", patches="slic")] if row.loss != "none" else []
+        if row.loss == "both":
+            others += [replace(row, loss="global"), replace(row, loss="local"), replace(row, patches="slic")]
+        for other in others:
+            if other in found and other != row:
+                gap, interval = EpisodeScores.from_dict(found[row]["probe"]["scores"]).difference(
+                    EpisodeScores.from_dict(found[other]["probe"]["scores"]))
+                differences.append({"run": row.name, "against": other.name, "difference": round(100 * gap, 2),
+                                    "interval": [round(100 * v, 2) for v in interval]})
+    return differences
