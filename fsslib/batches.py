@@ -7,6 +7,7 @@ import torch
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from .seeds import stream
 from .transforms import check_geometry, image_to_input, mask_to_input
 
 
@@ -71,7 +72,7 @@ class EpisodeTensors(torch.utils.data.Dataset):
     def __getitem__(self, i):
         episode = self.episodes[i]
         with torch.random.fork_rng(devices=[]):                # the model's dropout keeps its own stream
-            torch.manual_seed((self.seed << 32) + i)
+            torch.manual_seed(stream(self.seed, i))
             ways = [[self._read(j, 0) for j in way] for way in episode.support]
             query, query_mask = self._read(episode.query, 255)
         support = torch.stack([torch.stack([image for image, _ in way]) for way in ways])[None]

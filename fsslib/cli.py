@@ -271,9 +271,12 @@ def pretrain(backbone, weights, dataset, root, images, config, out, resume, **ch
     from .contrast import pretrain as run
     from .contrast.pretraining import check_config
     from .datasets import open_dataset
-    from .datasets.joined import Joined
+    from .datasets.selection import Selection
     settings = replace(load(PretrainConfig, config) if config else PretrainConfig(),
                        **{k: v for k, v in changes.items() if v is not None})
+    if images == "all":
+        settings = replace(settings, held_out=0.0)
+    check_config(settings)
     out = out or Path("runs") / "pretrain" / "-".join((dataset, backbone, Path(weights).stem, settings.loss,
                                                        settings.patches))
     click.echo("  ".join(f"{k}={v}" for k, v in asdict(settings).items()))
@@ -281,10 +284,8 @@ def pretrain(backbone, weights, dataset, root, images, config, out, resume, **ch
     encoder = build_backbone(backbone, None if weights == "none" else weights, 32, "train")
     pictures = open_dataset(dataset, root, "train")
     if images == "all":
-        pictures = Joined(pictures, open_dataset(dataset, root, "val"))
-        settings = replace(settings, held_out=0.0)
+        pictures = Selection(pictures, open_dataset(dataset, root, "val"))
         click.echo("images=all: the extractor sees the validation images; say so beside every score on them")
-    check_config(settings)
     try:
         run(encoder, pictures, settings, out, resume)
     except KeyboardInterrupt:
@@ -353,6 +354,21 @@ def bench_superpixels(dataset, root, images):
     """Milliseconds to segment an image and to read its stored patches; images/s of filling the cache."""
     from .superpixels.bench import superpixels as run
     click.echo(run(dataset, root, images))
+
+
+@bench.command("contrast")
+@DATASET
+@ROOT
+@click.option("--backbone", default="efficientnet_lite0", help="Of the extractor.")
+@click.option("--loss", type=click.Choice(["global", "local", "both"]), default="both", help="What is trained.")
+@click.option("--batch", type=int, default=32, help="Images a step.")
+@click.option("--steps", type=int, default=4, help="Steps timed of each kind.")
+def bench_contrast(dataset, root, backbone, loss, batch, steps):
+    """Images/s of pretraining; the shares of loading, forward and backward."""
+    from .contrast.bench import contrast as run
+    from .contrast.pretraining import PretrainConfig, check_config
+    check_config(config := PretrainConfig(loss=loss, batch=batch))
+    click.echo(run(dataset, root, backbone, None, config, steps))
 
 
 @cli.command()

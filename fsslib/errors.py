@@ -11,3 +11,6 @@ class InputError(ValueError):
     def __init__(self, where, found, expected, cure):
         self.where, self.found, self.expected, self.cure = str(where), found, expected, cure
         super().__init__(f"{where}: found {found}, expected {expected}. {cure}")
+
+    def __reduce__(self):                    # so that it comes whole out of a worker process
+        return type(self), (self.where, self.found, self.expected, self.cure)

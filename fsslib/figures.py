@@ -116,3 +116,32 @@ def save(figure, name):
     if folder := os.environ.get("FSSLIB_FIGURES"):
         Path(folder).mkdir(parents=True, exist_ok=True)
         figure.savefig(Path(folder) / f"{name}.png", dpi=110, metadata={"Software": None})
+
+
+class LiveCurve:
+    """Values of a running training, redrawn in place under a notebook's cell: pass it as ``report``.
+
+    ``names``: keys of a row that are drawn over ``row["step"]`` · ``every``: steps between two redrawings.
+    """
+
+    def __init__(self, names, every=5, ylabel="loss"):
+        from IPython.display import display
+        self.names, self.every, self.ylabel, self.rows = names, every, ylabel, []
+        self.handle = display({"text/plain": "the curve appears with the first steps"}, raw=True, display_id=True)
+
+    def __call__(self, row):
+        self.rows.append(row)
+        if row["step"] % self.every == 0:
+            self.show()
+
+    def show(self):
+        """Draws what has come so far; returns the figure."""
+        import matplotlib.pyplot as plt
+        figure, axis = plt.subplots(figsize=(6, 2.4), layout="constrained")
+        for name in self.names:
+            axis.plot([row["step"] for row in self.rows], [row[name] for row in self.rows], label=name)
+        axis.set(xlabel="step", ylabel=self.ylabel)
+        axis.legend()
+        plt.close(figure)                        # shown through the handle alone
+        self.handle.update(figure)
+        return figure

@@ -35,6 +35,25 @@ def fold_table(table, settings):
     return ["mIoU %", "fold 0", "fold 1", "fold 2", "fold 3", "mean"], rows
 
 
+def contrast_table(table):
+    """(header, rows of text) of a study of prior extractors: the probe's accuracy ± half its 95 % interval, the paired
+    difference to the start that it was trained from, and the mean accuracy over the base classes of each fold, the
+    one number a choice for that fold may rest on."""
+    gain = {d["run"]: d for d in table["differences"] if "-none-" in d["against"]}
+    rows = []
+    for row in table["rows"]:
+        name = "-".join((row["backbone"], row["start"], row["loss"], row["patches"], f"seed{row['seed']}"))
+        how = "as it is" if row["loss"] == "none" else row["loss"] + ("" if row["loss"] == "global"
+                                                                      else f", {row['patches']}")
+        change = "{difference:+.1f} ({interval[0]:+.1f} to {interval[1]:+.1f})".format(**gain[name]) \
+            if name in gain else "-"
+        rows.append([f"{row['start']} start, {how}", _cell(row["accuracy"], row["interval"]), change,
+                     *(f"{value:.1f}" for value in row["base"]),
+                     f"{row['seconds'] / 60:.0f}" if "seconds" in row else "-"])
+    rows += [[f"{name}", *["not run"] * 7] for name in table["not_run"]]
+    return ["probe, accuracy %", "20 classes", "change", *(f"base {fold}" for fold in range(4)), "minutes"], rows
+
+
 def _cell(value, interval):
     return f"{value:.1f} ± {(interval[1] - interval[0]) / 2:.1f}"
 
@@ -65,6 +84,8 @@ def as_text(stored, where="result file"):
 
 
 def _as_text(stored):
+    if stored.get("study", "").startswith("contrast"):
+        return to_text(*contrast_table(stored))
     if "study" in stored:
         keys = ["backbone", "size", "training", "shots", "ways", "protocol", "annotation", "seed"]
         seen = list(dict.fromkeys(tuple(row[k] for k in keys) for row in stored["rows"]))

@@ -18,6 +18,7 @@ from .errors import InputError
 from .evaluation import evaluate
 from .logs import RunLog
 from .protocols import get_protocol
+from .seeds import stream
 from .storage import writable_folder
 from .transforms import check_geometry
 
@@ -126,7 +127,7 @@ def fit(model, dataset, classes, config=TrainingConfig(), out=None, resume=False
     for step in bar:
         began = time.perf_counter()
         engine.train()
-        torch.manual_seed((config.seed << 32) + (step << 8) + fabric.global_rank)    # dropout: nothing to restore
+        torch.manual_seed(stream(config.seed, (step << 8) + fabric.global_rank))      # dropout: nothing to restore
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(config, step)
         losses = engine(next(batches).to(fabric.device)).losses

@@ -15,6 +15,7 @@ from ..engine import loader_workers, start
 from ..errors import InputError
 from ..evaluation import hardware, versions
 from ..logs import RunLog
+from ..seeds import stream
 from ..storage import atomic_path, sha256_file, writable_folder, write_json
 from ..superpixels.cache import PatchCache
 from ..training import split_validation
@@ -28,13 +29,14 @@ from .views import ContrastViews
 @dataclass(frozen=True)
 class PretrainConfig:
     """``loss``: ``"global"``, ``"local"`` or ``"both"`` (eq. 3) · ``patches``: ``"slic"`` or ``"felzenszwalb"`` ·
-    ``min_area``: px of the smallest patch that is drawn, in a VOC photo; scaled down for smaller pictures · ``mask_patches``: paint over what is in a patch's box but
-    not in the patch · ``held_out``: share of the images kept for the probe, never seen; 0 for all of them (the
-    paper's "entire dataset") · ``epochs``, ``batch``: images a step and device · ``size``, ``patch_size``: px of
-    the views · ``lr``: of SGD for 256 images a step, scaled with the batch, to 0 along a cosine · ``temperature``,
-    ``dim``, ``queue`` (None: from the number of images), ``key_momentum``: of MoCo · ``sub_batches``: see
-    GlobalLocalMoCo · ``probe_every``: epochs, 0 for never · ``probe_images``: at most so many training images in the
-    probe's bank · ``checkpoint_every``: steps.
+    ``min_area``: px of the smallest patch that is drawn, in a VOC photo; scaled down for smaller pictures ·
+    ``mask_patches``: paint over what is in a patch's box but not in the patch · ``held_out``: share of the images
+    kept for the probe, never seen; 0 for all of them (the paper's "entire dataset") · ``epochs`` · ``batch``: images
+    a step and device · ``size``, ``patch_size``: px of the views · ``lr``: of SGD for 256 images a step, scaled with
+    the batch, to 0 along a cosine · ``temperature``, ``dim``, ``queue`` (None: from the number of images),
+    ``key_momentum``: of MoCo · ``sub_batches``: see GlobalLocalMoCo · ``probe_every``: epochs, 0 for never ·
+    ``probe_images``: at most so many training images in the probe's bank · ``probe_size``: px of the probe's input ·
+    ``checkpoint_every``: steps.
 
     What the paper leaves open follows MoCo v2, but for two numbers of short runs: ``key_momentum`` 0.99 instead of
     0.999, since the key encoder must be able to follow within a few hundred steps, and the queue.
@@ -88,15 +90,15 @@ def pretrain(encoder, dataset, config=PretrainConfig(), out=None, resume=False, 
     seen, held_out = split_validation(dataset, config.held_out)
     together = config.batch * config.devices
     if len(seen) < together:
-        raise InputError("batch", f"{together} images a step of {len(seen)} in the data set", "at most as many",
+        raise InputError("batch", f"{together} images a step of {len(seen)} to learn from", "at most as many",
                          "Use a smaller batch or more images.")
     length = config.queue or queue_length(len(seen), together)
     if length % together:
         raise InputError("queue", f"length {length} with {together} keys a step", "a multiple",
                          f"Use {max(together, length // together * together)}.")
     cache = PatchCache(dataset, config.patches)
-    if "local" in LOSSES[config.loss]:
-        cache.fill(progress=progress)
+    if config.probe_every:
+        dilated(encoder)                     # a network without a stride of 8 is refused before anything is written
     data = {"dataset": dataset.name, "split": dataset.split, "digest": dataset.digest,
             "start": weights_digest(encoder)}
     torch.manual_seed(config.seed)
@@ -107,11 +109,14 @@ def pretrain(encoder, dataset, config=PretrainConfig(), out=None, resume=False, 
                                 weight_decay=config.weight_decay)
     views = ContrastViews(dataset, seen, config, cache, LOSSES[config.loss], together)
     per_epoch, steps = views.per_epoch // together, len(views) // together
-    probe = probe_of(dataset, config) if config.probe_every and fabric.is_global_zero else None
     first, rows, checkpoint = 0, [], out and writable_folder(out, "Give another --out.") / "checkpoint.pt"
     if checkpoint and checkpoint.exists() and not resume:
         raise InputError(checkpoint, "a checkpoint of an earlier run", "a folder without one",
                          "Go on with it (--resume), give another --out, or delete it.")
+    if "local" in LOSSES[config.loss] and fabric.is_global_zero:
+        cache.fill(progress=progress)
+    fabric.barrier()
+    probe = probe_of(dataset, config) if config.probe_every and fabric.is_global_zero else None
     engine, optimizer = fabric.setup(model, optimizer)
     if resume and checkpoint and checkpoint.exists():
         first, rows = restore(checkpoint, model, optimizer, config, data)
@@ -130,7 +135,7 @@ def pretrain(encoder, dataset, config=PretrainConfig(), out=None, resume=False, 
     for step in bar:
         began = time.perf_counter()
         engine.train()
-        torch.manual_seed((config.seed << 32) + (step << 8) + fabric.global_rank)      # the shuffling of keys
+        torch.manual_seed(stream(config.seed, (step << 8) + fabric.global_rank))       # the shuffling of keys
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(config, step, steps)
         losses, accuracy = engine({part: pair.to(fabric.device, non_blocking=True)
@@ -177,10 +182,12 @@ def check_config(config):
     if config.loss not in LOSSES:
         raise InputError("loss", repr(config.loss), f"one of {', '.join(LOSSES)}", "Correct the name.")
     least = {"epochs": 1, "batch": 2, "dim": 1, "sub_batches": 1, "min_area": 1, "probe_every": 0, "probe_images": 1,
-             "checkpoint_every": 1, "devices": 1, "seed": 0}
+             "checkpoint_every": 1, "devices": 1}
     for name, low in least.items():
         if getattr(config, name) < low:
             raise InputError(name, repr(getattr(config, name)), f"a whole number from {low} up", "Correct the option.")
+    if not 0 <= config.seed < 2 ** 31:
+        raise InputError("seed", repr(config.seed), "0..2147483647", "Choose a smaller seed.")
     if config.queue is not None and config.queue < 1:
         raise InputError("queue", repr(config.queue), "a whole number from 1 up", "Leave it out for the default.")
     for name in ("lr", "momentum", "weight_decay"):
@@ -198,11 +205,12 @@ def check_config(config):
 
 
 def save_extractor(path, backbone, about):
-    """Writes a Backbone's weights as safetensors with its name and the run's settings as metadata."""
+    """Writes a Backbone's weights as safetensors with its name and the run's settings as metadata; equal weights and
+    settings give equal bytes (in one entry: safetensors writes several in any order)."""
     from safetensors.torch import save_file
     with atomic_path(path) as part:
         save_file({name: tensor.contiguous() for name, tensor in backbone.state_dict().items()}, part,
-                  {"backbone": backbone.name, "about": json.dumps(about)})
+                  {"about": json.dumps({"backbone": backbone.name, **about})})
 
 
 def dilated(backbone):

@@ -40,6 +40,20 @@ def patch_features(feature_map, labels, patches):
     return (weights @ feature_map.reshape(C, -1).T) / weights.sum(1, keepdim=True)   # (P, C)
 
 
+@torch.no_grad()
+def encode_patches(backbone, dataset, patches, cache, size):
+    """float32 (P,C), unit length: layer4 over each patch, in the order of ``patches``, a dict image index -> patch ids.
+
+    ``backbone``: a Backbone, seen in eval mode · ``cache``: label maps · ``size``: input side in px.
+    """
+    backbone, rows = copy.deepcopy(backbone).eval(), []
+    device = next(backbone.parameters()).device
+    for i, ids in patches.items():
+        image = image_to_input(dataset.image(i), size, "square")[None].to(device)
+        rows.append(patch_features(backbone(image)["layer4"][0].float().cpu(), cache[i], ids))
+    return F.normalize(torch.cat(rows), dim=1)
+
+
 class PatchProbe:
     """k nearest neighbours among patches of training images vote on the class of patches in held-out images.
 
@@ -49,43 +63,32 @@ class PatchProbe:
     """
 
     def __init__(self, dataset, bank, queries, cache, size=225, k=10, min_area=400):
-        self.dataset, self.size, self.k = dataset, size, k
-        self.patches = {part: self._labelled(images, cache, min_area)
-                        for part, images in (("bank", bank), ("queries", queries))}
-        self.classes = sorted(set(self.patches["bank"]["class"]) & set(self.patches["queries"]["class"]))
-        if not self.classes or len(self.patches["bank"]["class"]) < k:
-            raise InputError("probe", f"{len(self.patches['bank']['class'])} object patches to learn from, "
-                             f"{len(self.patches['queries']['class'])} to ask", f"at least {k}, with a common class",
-                             "Give more labelled images, or a smaller min_area.")
+        self.dataset, self.cache, self.size, self.k = dataset, cache, size, k
+        self.named = {part: self._labelled(images, min_area) for part, images in (("bank", bank), ("queries", queries))}
+        self.known, self.asked = ([(i, c) for i, patches in self.named[part].items() for c in patches.values()]
+                                  for part in ("bank", "queries"))          # (image, class) a patch, in their order
+        self.classes = sorted({c for _, c in self.known} & {c for _, c in self.asked})
+        if not self.classes or len(self.known) < k:
+            raise InputError("probe", f"{len(self.known)} object patches to learn from, {len(self.asked)} to ask",
+                             f"at least {k}, with a common class", "Give more labelled images, or a smaller min_area.")
 
-    def _labelled(self, images, cache, min_area):
-        found = {"image": [], "patch": [], "class": [], "labels": {}}
+    def _labelled(self, images, min_area):
+        """dict image index -> dict patch id -> class, without images that have no such patch."""
+        found = {}
         for i in images:
-            labels = cache[i]
-            classes = majority_classes(labels, self.dataset.mask(i), min_area)
-            patches = np.flatnonzero(classes)
-            if len(patches):
-                found["labels"][i] = labels
-                found["image"] += [int(i)] * len(patches)
-                found["patch"] += patches.tolist()
-                found["class"] += classes[patches].tolist()
-        return found
+            classes = majority_classes(self.cache[i], self.dataset.mask(i), min_area)
+            found[int(i)] = {int(p): int(classes[p]) for p in np.flatnonzero(classes)}
+        return {i: patches for i, patches in found.items() if patches}
 
-    @torch.no_grad()
     def features(self, backbone, part):
-        """float32 (P,C), unit length: layer4 of the patches of ``"bank"`` or ``"queries"``, in their order."""
-        backbone, rows = copy.deepcopy(backbone).eval(), []
-        device = next(backbone.parameters()).device
-        for i, labels in self.patches[part]["labels"].items():
-            image = image_to_input(self.dataset.image(i), self.size, "square")[None].to(device)
-            ids = [p for p, j in zip(self.patches[part]["patch"], self.patches[part]["image"]) if j == i]
-            rows.append(patch_features(backbone(image)["layer4"][0].float().cpu(), labels, ids))
-        return F.normalize(torch.cat(rows), dim=1)
+        """float32 (P,C), unit length: the patches of ``"bank"`` or ``"queries"``, in their order."""
+        return encode_patches(backbone, self.dataset, {i: [*p] for i, p in self.named[part].items()}, self.cache,
+                              self.size)
 
     def vote(self, bank, queries):
         """int (P,): the class that the k nearest patches of the bank give to each query, by weighted vote."""
         near, at = (queries @ bank.T).topk(self.k, dim=1)                            # (P, k)
-        names = torch.tensor(self.patches["bank"]["class"])[at]
+        names = torch.tensor([c for _, c in self.known])[at]
         votes = torch.zeros(len(queries), 256).scatter_add_(1, names, ((near - near.max()) / SHARPNESS).exp())
         return votes.argmax(1).numpy()
 
@@ -93,22 +96,19 @@ class PatchProbe:
         """EpisodeScores whose "intersection" is hits and whose "union" is patches asked: its miou() is the mean
         accuracy over classes, its intervals and differences are bootstraps over held-out images."""
         said = self.vote(self.features(backbone, "bank"), self.features(backbone, "queries"))
-        scores, asked = EpisodeScores(self.classes, absent="ignored"), self.patches["queries"]
-        table = {}
-        for i, truth, answer in zip(asked["image"], asked["class"], said):
+        scores, hits = EpisodeScores(self.classes, absent="ignored"), {}
+        for (i, truth), answer in zip(self.asked, said):
             if truth in self.classes:
-                hits = table.setdefault((i, truth), [0, 0])
-                hits[0] += int(answer == truth)
-                hits[1] += 1
-        scores.rows = [(self.dataset.ids[i], [c], [hit], [total], (0, 1), (hit, total))
-                       for (i, c), (hit, total) in table.items()]
+                hits.setdefault((i, truth), []).append(int(answer == truth))
+        scores.rows = [(self.dataset.ids[i], [c], [sum(right)], [len(right)], (0, 1), (sum(right), len(right)))
+                       for (i, c), right in hits.items()]
         return scores
 
 
 def probe_summary(scores):
-    """Plain values for JSON: ``accuracy`` (percent, mean over classes) with its 95 % ``interval``, ``per_class``, and
-    ``scores``, from which ``EpisodeScores.from_dict`` makes paired differences."""
+    """Plain values for JSON: ``accuracy`` (percent, mean over classes) with its 95 % ``interval``, ``per_class``, the
+    number of patches ``asked``, and ``scores``, from which ``EpisodeScores.from_dict`` makes paired differences."""
     return {"accuracy": round(100 * scores.miou(), 2),
             "interval": [round(100 * v, 2) for v in scores.intervals()["miou"]],
             "per_class": {str(c): round(100 * v, 2) for c, v in scores.per_class().items()},
-            "patches": int(sum(row[3][0] for row in scores.rows)), "scores": scores.to_dict()}
+            "asked": int(sum(row[3][0] for row in scores.rows)), "scores": scores.to_dict()}

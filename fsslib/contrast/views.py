@@ -6,6 +6,7 @@ import torch
 from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
+from ..seeds import stream
 from ..superpixels.patches import crop_patch, large_patches
 
 
@@ -29,11 +30,10 @@ class ContrastViews(Dataset):
     """The views that step after step of a pretraining sees: ``views[t]``, t = step * batch + place in the batch.
 
     ``images``: indices into ``dataset``; every epoch visits them in a new order and drops the last, incomplete
-    ``batch`` (of all processes together). ``cache``: label maps of the superpixels (PatchCache); ``parts``: which
-    views to make. What item t holds depends on (seed, t) alone, so a resumed
-    run and any number of workers see the same. An item is a dict of float32 (2,3,S,S) in 0..1: ``"global"`` at
-    ``size`` px, ``"local"`` at ``patch_size`` px, one patch of at least ``min_area`` (times the data
-    set's ``area_scale``) px, all with the same chance.
+    ``batch`` (of all processes together) · ``cache``: label maps of the superpixels (PatchCache) · ``parts``: which
+    views to make. What item t holds depends on (seed, t) alone, so a resumed run and any number of workers see the
+    same. An item is a dict of float32 (2,3,S,S) in 0..1: ``"global"`` at ``size`` px, ``"local"`` at ``patch_size``
+    px, one patch of at least ``min_area`` (times the data set's ``area_scale``) px, all with the same chance.
     """
 
     def __init__(self, dataset, images, config, cache, parts, batch):
@@ -47,22 +47,23 @@ class ContrastViews(Dataset):
     def image_of(self, t):
         """Index into the data set of item ``t``."""
         epoch, place = divmod(t, self.per_epoch)
-        order = torch.randperm(len(self.images), generator=torch.Generator().manual_seed(
-            (self.config.seed << 32) + (1 << 31) + epoch))
+        generator = torch.Generator().manual_seed(stream(self.config.seed, (1 << 31) + epoch))
+        order = torch.randperm(len(self.images), generator=generator)
         return int(self.images[order[place]])
 
     def __getitem__(self, t):
         i = self.image_of(t)
         image = self.dataset.image(i)
         with torch.random.fork_rng(devices=[]):                # the caller's random numbers stay as they were
-            torch.manual_seed((self.config.seed << 32) + t)
-            return {part: torch.stack([self.augment[part](source) for _ in range(2)])
-                    for part, source in ((part, self._source(part, image, i)) for part in self.parts)}
+            torch.manual_seed(stream(self.config.seed, t))
+            return {part: self._pair(part, image, i) for part in self.parts}
 
-    def _source(self, part, image, i):
+    def _pair(self, part, image, i):
+        """float32 (2,3,S,S): two views of the image, or of one of its patches."""
         if part == "local":
             labels = self.cache[i]
             patches = large_patches(labels, self.config.min_area * self.dataset.area_scale)
             patch = patches[torch.randint(len(patches), ())]
             image = crop_patch(image, labels, patch, self.config.mask_patches)
-        return torch.from_numpy(image).permute(2, 0, 1)
+        source = torch.from_numpy(image).permute(2, 0, 1)
+        return torch.stack([self.augment[part](source) for _ in range(2)])

@@ -34,7 +34,7 @@ RUNS = (Run("imagenet", "none"), Run("random", "none"),
         Run("imagenet", "both"), Run("imagenet", "both", "felzenszwalb"), Run("imagenet", "global"),
         Run("imagenet", "local"), Run("random", "both"))
 
-SETTINGS = {"contrast_voc": ("voc", PretrainConfig(epochs=10, probe_every=5, probe_images=250))}
+SETTINGS = {"contrast_voc": ("voc", PretrainConfig(epochs=6, probe_every=3, probe_images=250))}
 
 
 def runs(name):
@@ -78,7 +78,7 @@ def _line(row, result, dataset_name):
     steps = [r for r in result["rows"] if "loss" in r]
     base = [np.mean([probe["per_class"][str(c)] for c in base_classes(dataset_name, fold)
                      if str(c) in probe["per_class"]]) for fold in range(FOLDS)]
-    line = {**asdict(row), **{k: probe[k] for k in ("accuracy", "interval", "per_class", "patches")},
+    line = {**asdict(row), **{k: probe[k] for k in ("accuracy", "interval", "per_class", "asked")},
             "base": [round(float(v), 2) for v in base],                     # a choice for fold f may rest on base[f]
             "probes": [[r["step"], round(r["probe"], 2)] for r in result["rows"] if "probe" in r]}
     if steps:

@@ -21,6 +21,7 @@ from ..storage import atomic_path, cache_dir, sha256_json
 from . import resolve, segment
 
 VERSION = 1                                  # of the stored form; another one is another folder
+_COLOURS = [n * step % 256 for n in range(256) for step in (67, 101, 193)]           # any viewer shows the patches
 
 
 class PatchCache:
@@ -110,7 +111,8 @@ class PatchCache:
         return len(missing)
 
     def _fill_parallel(self, missing, workers, bar):
-        # Fresh interpreters: a fork of a process that runs threads (torch, Jupyter) can hang.
+        # Fresh interpreters: a fork of a process that runs threads (torch, Jupyter) can hang. Both methods run in one
+        # thread, so that a process a core is right.
         pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start_worker)
         try:
             jobs = [pool.submit(_segment_file, str(self.dataset.files[i][0]), str(self.path(i)), self.method,
@@ -146,9 +148,13 @@ def write_labels(path, labels, tag):
     labels = labels.astype(np.uint16)
     about = PngImagePlugin.PngInfo()
     about.add_text("fsslib", f"{VERSION} {tag} {_checksum(labels)}")
+    if labels.max() < 255:
+        file = Image.fromarray(labels.astype(np.uint8))
+        file.putpalette(_COLOURS)            # as VOC's masks; without the filters of grey PNG it is read twice as fast
+    else:
+        file = Image.fromarray(labels)
     with atomic_path(path) as part:
-        Image.fromarray(labels.astype(np.uint8) if labels.max() < 255 else labels).save(
-            part, "PNG", compress_level=1, pnginfo=about)            # fast to write, and twice as large as the best
+        file.save(part, "PNG", compress_level=3, pnginfo=about)
 
 
 def _checksum(labels):
