@@ -143,5 +143,6 @@ class LiveCurve:
         axis.set(xlabel="step", ylabel=self.ylabel)
         axis.legend()
         plt.close(figure)                        # shown through the handle alone
-        self.handle.update(figure)
+        if self.handle:                          # outside a notebook there is no place to redraw
+            self.handle.update(figure)
         return figure

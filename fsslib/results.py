@@ -42,11 +42,11 @@ def contrast_table(table):
     gain = {d["run"]: d for d in table["differences"] if "-none-" in d["against"]}
     rows = []
     for row in table["rows"]:
-        name = "-".join((row["backbone"], row["start"], row["loss"], row["patches"], f"seed{row['seed']}"))
         how = "as it is" if row["loss"] == "none" else row["loss"] + ("" if row["loss"] == "global"
                                                                       else f", {row['patches']}")
-        change = "{difference:+.1f} ({interval[0]:+.1f} to {interval[1]:+.1f})".format(**gain[name]) \
-            if name in gain else "-"
+        how += "" if row["lr"] == 0.03 else f", lr {row['lr']:g}"
+        change = "{difference:+.1f} ({interval[0]:+.1f} to {interval[1]:+.1f})".format(**gain[row["name"]]) \
+            if row["name"] in gain else "-"
         rows.append([f"{row['start']} start, {how}", _cell(row["accuracy"], row["interval"]), change,
                      *(f"{value:.1f}" for value in row["base"]),
                      f"{row['seconds'] / 60:.0f}" if "seconds" in row else "-"])

@@ -228,7 +228,6 @@ def test_it_learns(tmp_path, monkeypatch):
                      key_momentum=0.99, weight_decay=0.0)
     ends = [np.mean([row["loss"] for row in run(Toy(tmp_path), config=replace(config, lr=lr))[1][-20:]])
             for lr in (0.0, 1.0)]
-    print(ends)
     assert ends[1] < ends[0] - 0.3
 
 

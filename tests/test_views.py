@@ -10,7 +10,8 @@ from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
 from fsslib.contrast import PretrainConfig, views
-from fsslib.contrast.views import ContrastViews, moco_augmentation, stream
+from fsslib.contrast.views import ContrastViews, moco_augmentation
+from fsslib.seeds import stream
 from fsslib.superpixels.cache import PatchCache
 
 QUICK = PretrainConfig(epochs=3, batch=4, size=40, patch_size=32, seed=5)
@@ -74,6 +75,8 @@ def test_an_item_depends_on_seed_and_number_alone(toy, toy_views):
     other = ContrastViews(toy, np.arange(22), replace(QUICK, seed=6), toy_views.cache, ("global", "local"), 4)
     assert not same(other[3], first[0])
     assert [other.image_of(t) for t in range(20)] != [toy_views.image_of(t) for t in range(20)]
+    one, two = (ContrastViews(toy, np.full(4, 3), replace(QUICK, seed=n), None, ("global",), 4) for n in (5, 6))
+    assert same(one[2], one[2]) and not same(one[2], two[2])          # of the same image
 
 
 def test_streams_of_small_seeds_never_meet():

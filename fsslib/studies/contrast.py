@@ -18,21 +18,23 @@ from ..storage import read_json, write_json
 @dataclass(frozen=True)
 class Run:
     """One extractor. ``start``: ``"imagenet"`` or ``"random"`` · ``loss``: ``"none"`` (the start as it is),
-    ``"global"``, ``"local"`` or ``"both"`` · ``patches``: of the local loss."""
+    ``"global"``, ``"local"`` or ``"both"`` · ``patches``: of the local loss · ``lr``: 0.03 is MoCo's."""
     start: str
     loss: str
     patches: str = "slic"
     backbone: str = "efficientnet_lite0"
     seed: int = 0
+    lr: float = 0.03
 
     @property
     def name(self):
-        return f"{self.backbone}-{self.start}-{self.loss}-{self.patches}-seed{self.seed}"
+        rate = "" if self.lr == Run.lr else f"-lr{self.lr:g}"
+        return f"{self.backbone}-{self.start}-{self.loss}-{self.patches}{rate}-seed{self.seed}"
 
 
 RUNS = (Run("imagenet", "none"), Run("random", "none"),
         Run("imagenet", "both"), Run("imagenet", "both", "felzenszwalb"), Run("imagenet", "global"),
-        Run("imagenet", "local"), Run("random", "both"))
+        Run("imagenet", "local"), Run("random", "both"), Run("imagenet", "both", lr=0.003))
 
 SETTINGS = {"contrast_voc": ("voc", PretrainConfig(epochs=6, probe_every=3, probe_images=250))}
 
@@ -45,7 +47,7 @@ def runs(name):
 def perform(name, row, out, _=None):
     """Pretrains one extractor under ``out`` (resumed where it stopped) and probes it; writes its result.json."""
     (dataset_name, config), out = SETTINGS[name], out / row.name
-    config = replace(config, seed=row.seed, **({} if row.loss == "none" else {"loss": row.loss,
+    config = replace(config, seed=row.seed, lr=row.lr, **({} if row.loss == "none" else {"loss": row.loss,
                                                                               "patches": row.patches}))
     dataset = open_dataset(dataset_name, split="train")
     torch.manual_seed(row.seed)
@@ -78,7 +80,7 @@ def _line(row, result, dataset_name):
     steps = [r for r in result["rows"] if "loss" in r]
     base = [np.mean([probe["per_class"][str(c)] for c in base_classes(dataset_name, fold)
                      if str(c) in probe["per_class"]]) for fold in range(FOLDS)]
-    line = {**asdict(row), **{k: probe[k] for k in ("accuracy", "interval", "per_class", "asked")},
+    line = {**asdict(row), "name": row.name, **{k: probe[k] for k in ("accuracy", "interval", "per_class", "asked")},
             "base": [round(float(v), 2) for v in base],                     # a choice for fold f may rest on base[f]
             "probes": [[r["step"], round(r["probe"], 2)] for r in result["rows"] if "probe" in r]}
     if steps:
@@ -96,9 +98,10 @@ def _differences(found):
     """Paired differences of the probe in points, on the same patches, with 95 % intervals."""
     differences = []
     for row in found:
-        others = [replace(row, loss="none", patches="slic")] if row.loss != "none" else []
+        others = [replace(row, loss="none", patches="slic", lr=Run.lr)] if row.loss != "none" else []
         if row.loss == "both":
-            others += [replace(row, loss="global"), replace(row, loss="local"), replace(row, patches="slic")]
+            others += [replace(row, loss="global"), replace(row, loss="local"), replace(row, patches="slic"),
+                       replace(row, lr=Run.lr)]
         for other in others:
             if other in found and other != row:
                 gap, interval = EpisodeScores.from_dict(found[row]["probe"]["scores"]).difference(
