@@ -86,7 +86,8 @@ def refuse_infinite(loss, step, lr, path):
     """Raises InputError for a loss that is not finite, naming the last good checkpoint if ``path`` is one."""
     if not math.isfinite(loss):
         kept = f"the last good checkpoint is {path}" if path and path.exists() else "no step was kept yet"
-        raise InputError(f"training step {step}", f"loss {loss}", "a finite number", f"Lower lr ({lr}); {kept}.")
+        raise InputError(f"training step {step}", f"loss {loss}", "a finite number",
+                         f"Lower lr ({lr:g} at this step); {kept}.")
 
 
 def refuse_seen(path, state, dataset, classes):

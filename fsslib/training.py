@@ -132,7 +132,7 @@ def fit(model, dataset, classes, config=TrainingConfig(), out=None, resume=False
             group["lr"] = learning_rate(config, step)
         losses = engine(next(batches).to(fabric.device)).losses
         loss = sum(losses.values())
-        refuse_infinite(loss.item(), step, config.lr, checkpoint)
+        refuse_infinite(loss.item(), step, learning_rate(config, step), checkpoint)
         optimizer.zero_grad(set_to_none=True)
         fabric.backward(loss)
         optimizer.step()

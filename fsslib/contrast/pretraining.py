@@ -89,22 +89,12 @@ def pretrain(encoder, dataset, config=PretrainConfig(), out=None, resume=False, 
     fabric = start(config.devices, config.precision)
     seen, held_out = split_validation(dataset, config.held_out)
     together = config.batch * config.devices
-    if len(seen) < together:
-        raise InputError("batch", f"{together} images a step of {len(seen)} to learn from", "at most as many",
-                         "Use a smaller batch or more images.")
-    length = config.queue or queue_length(len(seen), together)
-    if length % together:
-        raise InputError("queue", f"length {length} with {together} keys a step", "a multiple",
-                         f"Use {max(together, length // together * together)}.")
     cache = PatchCache(dataset, config.patches)
     if config.probe_every:
         dilated(encoder)                     # a network without a stride of 8 is refused before anything is written
     data = {"dataset": dataset.name, "split": dataset.split, "digest": dataset.digest,
             "start": weights_digest(encoder)}
-    torch.manual_seed(config.seed)
-    model = GlobalLocalMoCo(encoder, config.loss, config.dim, length, config.key_momentum, config.temperature,
-                            config.sub_batches)
-    model.architecture = {"model": "moco", "backbone": encoder.name, "options": {"loss": config.loss, "queue": length}}
+    model = _model(encoder, config, len(seen), together)
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], config.lr, config.momentum,
                                 weight_decay=config.weight_decay)
     views = ContrastViews(dataset, seen, config, cache, LOSSES[config.loss], together)
@@ -134,20 +124,10 @@ def pretrain(encoder, dataset, config=PretrainConfig(), out=None, resume=False, 
                disable=not progress or not fabric.is_global_zero)
     for step in bar:
         began = time.perf_counter()
-        engine.train()
         torch.manual_seed(stream(config.seed, (step << 8) + fabric.global_rank))       # the shuffling of keys
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(config, step, steps)
-        losses, accuracy = engine({part: pair.to(fabric.device, non_blocking=True)
-                                   for part, pair in next(batches).items()})
-        loss = sum(losses.values())
-        refuse_infinite(loss.item(), step, config.lr, checkpoint)
-        optimizer.zero_grad(set_to_none=True)
-        fabric.backward(loss)
-        optimizer.step()
-        row = {"step": step + 1, "loss": loss.item(), **{k: v.item() for k, v in losses.items()},
-               **{f"accuracy_{k}": v.item() for k, v in accuracy.items()},
-               "lr": learning_rate(config, step, steps)}
+        row = {"step": step + 1, **_step(fabric, engine, optimizer, next(batches), step, checkpoint)}
         row["images_per_second"] = together / (time.perf_counter() - began)
         if probe and ((step + 1) % (config.probe_every * per_epoch) == 0 or step + 1 == steps):
             scores = probe.score(dilated(model.key_encoder))
@@ -168,13 +148,42 @@ def pretrain(encoder, dataset, config=PretrainConfig(), out=None, resume=False, 
         log.close()
         save_extractor(out / "extractor.safetensors", extractor, {**asdict(config), **data})
         write_json(out / "result.json", {
-            "config": {**asdict(config), "queue": length, "backbone": encoder.name, "images": len(seen),
-                       "held_out_images": len(held_out)},
+            "config": {**asdict(config), **model.architecture["options"], "backbone": encoder.name,
+                       "images": len(seen), "held_out_images": len(held_out)},
             "versions": versions(), "hardware": hardware(),
             "seconds": round(sum(together / row["images_per_second"] for row in rows if "loss" in row), 1),
             "digests": {**data, "extractor": sha256_file(out / "extractor.safetensors")},
             **({"probe": probe_summary(scores or probe.score(dilated(extractor)))} if probe else {}), "rows": rows})
     return extractor, rows
+
+
+def _model(encoder, config, images, together):
+    """The GlobalLocalMoCo of ``config`` for so many ``images``, ``together`` of them a step."""
+    if images < together:
+        raise InputError("batch", f"{together} images a step of {images} to learn from", "at most as many",
+                         "Use a smaller batch or more images.")
+    length = config.queue or queue_length(images, together)
+    if length % together:
+        raise InputError("queue", f"length {length} with {together} keys a step", "a multiple",
+                         f"Use {max(together, length // together * together)}.")
+    torch.manual_seed(config.seed)
+    model = GlobalLocalMoCo(encoder, config.loss, config.dim, length, config.key_momentum, config.temperature,
+                            config.sub_batches)
+    model.architecture = {"model": "moco", "backbone": encoder.name, "options": {"loss": config.loss, "queue": length}}
+    return model
+
+
+def _step(fabric, engine, optimizer, views, step, checkpoint):
+    """One optimiser step; returns losses, accuracies and learning rate for its row of the log."""
+    engine.train()
+    losses, accuracy = engine({part: pair.to(fabric.device, non_blocking=True) for part, pair in views.items()})
+    loss, lr = sum(losses.values()), optimizer.param_groups[0]["lr"]
+    refuse_infinite(loss.item(), step, lr, checkpoint)
+    optimizer.zero_grad(set_to_none=True)
+    fabric.backward(loss)
+    optimizer.step()
+    return {"loss": loss.item(), **{k: v.item() for k, v in losses.items()},
+            **{f"accuracy_{k}": v.item() for k, v in accuracy.items()}, "lr": lr}
 
 
 def check_config(config):
