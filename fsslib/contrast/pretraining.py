@@ -151,6 +151,7 @@ def pretrain(encoder, dataset, config=PretrainConfig(), out=None, resume=False, 
             "config": {**asdict(config), **model.architecture["options"], "backbone": encoder.name,
                        "images": len(seen), "held_out_images": len(held_out)},
             "versions": versions(), "hardware": hardware(),
+            **({"gpu_memory_gb": round(torch.cuda.max_memory_allocated() / 1e9, 2)} if torch.cuda.is_available() else {}),
             "seconds": round(sum(together / row["images_per_second"] for row in rows if "loss" in row), 1),
             "digests": {**data, "extractor": sha256_file(out / "extractor.safetensors")},
             **({"probe": probe_summary(scores or probe.score(dilated(extractor)))} if probe else {}), "rows": rows})
