@@ -1,4 +1,4 @@
-"""The episode browser of notebook 01 where it is used: JupyterLab in a headless Chromium, moved by the keyboard."""
+"""The explorers of notebooks 01 and 02 where they are used: JupyterLab in a headless Chromium, moved by the keyboard."""
 
 import base64
 import contextlib
@@ -15,39 +15,46 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from fsslib.figures import strip
+from fsslib.superpixels import slic_patches
+from fsslib.superpixels.explorer import panels
+from fsslib.superpixels.pictures import photo
 from fsslib.widgets import render_episode
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no system Chromium")]
-NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "01_episodic_sampling.ipynb"
+NOTEBOOKS = [Path(__file__).parents[1] / "notebooks" / f"{name}.ipynb"
+             for name in ("01_episodic_sampling", "02_superpixel_patches")]
 PATIENCE = 120                               # seconds for any one step; a busy machine starts a kernel slowly
 START = dict(dataset="shapes", fold=0, class_name="any", ways=1, shots=1, seed=0, episode=0)
 
 
-def short_copy(folder):
-    """Notebook 01 with the cells that its widget needs: imports, parameters, opening the data, the widget itself.
+def short_copy(notebook, folder):
+    """A notebook with the cells that its widget needs: imports, parameters, opening the data, the widget itself.
 
     The others take a minute and are run by nbval; left in, they would only delay the one thing tested here.
     """
-    content = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
+    content = json.loads(notebook.read_text(encoding="utf-8"))
+    cells = [cell for cell in content["cells"] if cell["cell_type"] == "code"]
 
     def needed(cell):
         source = "".join(cell["source"])
-        return (source.startswith(("import ", "from ")) or "parameters" in cell["metadata"].get("tags", [])
-                or re.search(r"^\w+ = open_dataset\(", source, re.M))
-    content["cells"] = [cell for cell in content["cells"] if cell["cell_type"] == "code" and needed(cell)]
+        return (cell is cells[0] or "parameters" in cell["metadata"].get("tags", [])
+                or re.search(r"^\w+ = open_dataset\(|^episode_browser\(|\.box\(\)$", source, re.M))
+    content["cells"] = [cell for cell in cells if needed(cell)]
     for cell in content["cells"]:
         cell.update(outputs=[], execution_count=None)              # what the page shows was computed by this run
-    (folder / NOTEBOOK.name).write_text(json.dumps(content), encoding="utf-8")
+    (folder / notebook.name).write_text(json.dumps(content), encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
-    """URL of a JupyterLab that knows nothing of the user's settings and serves the short copy."""
+    """URL of a JupyterLab that knows nothing of the user's settings and serves the short copies."""
     folder = tmp_path_factory.mktemp("lab")
     (folder / "work").mkdir()
-    short_copy(folder / "work")
+    for notebook in NOTEBOOKS:
+        short_copy(notebook, folder / "work")
     own = {name: str(folder / name.lower()) for name in (
         "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_SETTINGS_DIR",
         "JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR")}
@@ -61,7 +68,7 @@ def lab(tmp_path_factory):
              "--IdentityProvider.token=test", f"--ServerApp.root_dir={folder / 'work'}"],
             env=os.environ | own, cwd=folder, stdout=output, stderr=subprocess.STDOUT)
     try:
-        yield f"{address(server, Path(own['JUPYTER_RUNTIME_DIR']), log)}lab/tree/{NOTEBOOK.name}?token=test"
+        yield address(server, Path(own["JUPYTER_RUNTIME_DIR"]), log)
     finally:
         server.terminate()                                          # on SIGTERM it stops its kernels, then itself
         try:
@@ -81,16 +88,25 @@ def address(server, runtime, log):
 
 
 @pytest.fixture(scope="module")
-def page(lab):
-    """The notebook's page after Run > Run All Cells."""
+def browser():
     with playwright.sync_playwright() as play:
         browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1400, "height": 1000})
-        page.set_default_timeout(1000 * PATIENCE)
-        page.goto(lab)
-        run_all(page)
-        yield page
+        yield browser
         browser.close()
+
+
+def opened(browser, lab, notebook):
+    """A notebook's page after Run > Run All Cells."""
+    page = browser.new_page(viewport={"width": 1400, "height": 1000})
+    page.set_default_timeout(1000 * PATIENCE)
+    page.goto(f"{lab}lab/workspaces/{notebook.stem}/tree/{notebook.name}?token=test")
+    run_all(page)
+    return page
+
+
+@pytest.fixture(scope="module")
+def page(browser, lab):
+    return opened(browser, lab, NOTEBOOKS[0])
 
 
 def run_all(page):
@@ -191,3 +207,16 @@ def test_an_impossible_class_is_explained_under_the_picture(page):
     assert picture(page) == before                                  # the last good picture stays
     row(page, "class").locator("select").select_option("any")
     playwright.expect(note).to_have_text("", timeout=1000 * PATIENCE)
+
+
+def test_a_moved_slider_cuts_other_patches(browser, lab, capsys):
+    """Notebook 02: to the least and the most patches, then squarer ones; the outlines are those of ``slic_patches``."""
+    page, image = opened(browser, lab, NOTEBOOKS[1]), photo("astronaut", 176)
+    shown, times = picture(page), []
+    assert shown == strip(panels(image, slic_patches(image, 50, 10)), height=240)
+    for name, key, K, m in (("K", "Home", 4, 10), ("K", "End", 400, 10), ("compactness", "ArrowRight", 400, 30)):
+        times.append(press(page, name, key))
+        shown = picture(page, unlike=shown)
+        assert shown == strip(panels(image, slic_patches(image, K, m)), height=240)
+    with capsys.disabled():
+        print(f"\nkey press to new patches, ms: {', '.join(f'{t:.0f}' for t in times)}")
