@@ -305,17 +305,15 @@ def test_crops_that_cannot_be():
 
 # Statistics
 
-def test_undersegmentation_and_accuracy_by_hand():
+def test_undersegmentation_by_hand():
     mask = np.array([[1, 1, 1, 1],
                      [1, 0, 0, 255],
                      [0, 0, 0, 0]], np.uint8)
     # patch 0: three of class 1, two of 0 · patch 1: two of 1, one of 0, one void · patch 2: three of 0
     assert statistics.overlaps(LABELS, mask).tolist() == [[2, 3], [1, 2], [3, 0]]
     assert statistics.undersegmentation_error(LABELS, mask) == pytest.approx((2 + 2 + 1 + 1) / 11)
-    assert statistics.achievable_accuracy(LABELS, mask) == pytest.approx((3 + 2 + 3) / 11)
     void = np.full_like(mask, 255)
-    assert np.isnan([statistics.undersegmentation_error(LABELS, void), statistics.achievable_accuracy(LABELS, void),
-                     statistics.boundary_recall(LABELS, void)]).all()
+    assert np.isnan([statistics.undersegmentation_error(LABELS, void), statistics.boundary_recall(LABELS, void)]).all()
 
 
 def test_boundary_recall_by_hand():
@@ -329,7 +327,7 @@ def test_boundary_recall_by_hand():
 
 
 def test_summary():
-    found = statistics.summary(LABELS, np.zeros((3, 4), np.uint8), min_area=4)
-    assert found["patches"] == 3 and found["median"] == 4 and found["large"] == pytest.approx(2 / 3)
-    assert found["undersegmentation"] == 0 and found["accuracy"] == 1 and np.isnan(found["recall"])
-    assert set(statistics.summary(LABELS)) == {"patches", "p10", "median", "p90", "large"}
+    found = statistics.summary(LABELS, np.zeros((3, 4), np.uint8))
+    assert found["patches"] == 3 and found["median"] == 4
+    assert found["undersegmentation"] == 0 and np.isnan(found["recall"])
+    assert set(statistics.summary(LABELS)) == {"patches", "median"}

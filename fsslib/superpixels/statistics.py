@@ -29,15 +29,6 @@ def undersegmentation_error(labels, mask):
     return _ratio(np.minimum(table, table.sum(1, keepdims=True) - table).sum(), table.sum())
 
 
-def achievable_accuracy(labels, mask):
-    """float 0..1, higher is better: share of pixels that are right if each patch takes its commonest class.
-
-    Achievable segmentation accuracy (Liu et al., CVPR 2011): the ceiling of whoever labels whole patches.
-    """
-    table = overlaps(labels, mask)
-    return _ratio(table.max(1, initial=0).sum(), table.sum())
-
-
 def boundary_recall(labels, mask, tolerance=2):
     """float 0..1, higher is better: share of the mask's outline with an edge of a patch within ``tolerance`` px.
 
@@ -62,15 +53,13 @@ def boundaries(labels):
     return found
 
 
-def summary(labels, mask=None, min_area=400):
-    """dict of one map: number of patches, their size in px, share of ``min_area`` px or more; with a mask the rest."""
+def summary(labels, mask=None):
+    """dict of one map: number of ``patches`` and their ``median`` size in px; with a mask ``undersegmentation`` and
+    ``recall``."""
     sizes = patch_sizes(labels)
-    low, median, high = np.percentile(sizes, [10, 50, 90])
-    found = {"patches": len(sizes), "p10": low, "median": median, "p90": high,
-             "large": float((sizes >= min_area).mean())}
+    found = {"patches": len(sizes), "median": float(np.median(sizes))}
     if mask is not None:
-        found |= {"undersegmentation": undersegmentation_error(labels, mask),
-                  "accuracy": achievable_accuracy(labels, mask), "recall": boundary_recall(labels, mask)}
+        found |= {"undersegmentation": undersegmentation_error(labels, mask), "recall": boundary_recall(labels, mask)}
     return found
 
 
