@@ -240,6 +240,8 @@ def train(model, backbone, weights, batch_norm, align, dataset, root, fold, shot
 @click.option("--backbone", default="efficientnet_lite0",
               help="efficientnet_lite0, vgg16, resnet18, resnet50, resnet101.")
 @click.option("--weights", default="imagenet", help="The start: imagenet, none (random), or a file.")
+@click.option("--batch-norm", type=click.Choice(["train", "eval"]), default="train",
+              help="train: statistics of the batch, as MoCo; eval: those of the start, frozen.")
 @DATASET
 @ROOT
 @click.option("--images", type=click.Choice(["train", "all"]), default="train",
@@ -259,7 +261,7 @@ def train(model, backbone, weights, batch_norm, align, dataset, root, fold, shot
 @click.option("--devices", type=int, help="GPUs, or processes on a CPU.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the extractor, checkpoints and logs.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
-def pretrain(backbone, weights, dataset, root, images, config, out, resume, **changes):
+def pretrain(backbone, weights, batch_norm, dataset, root, images, config, out, resume, **changes):
     """Pretrain the prior extractor by global and local contrast; no mask is used but for the probe."""
     from dataclasses import asdict, replace
 
@@ -281,7 +283,7 @@ def pretrain(backbone, weights, dataset, root, images, config, out, resume, **ch
                                                        settings.patches))
     click.echo("  ".join(f"{k}={v}" for k, v in asdict(settings).items()))
     torch.manual_seed(settings.seed)
-    encoder = build_backbone(backbone, None if weights == "none" else weights, 32, "train")
+    encoder = build_backbone(backbone, None if weights == "none" else weights, 32, batch_norm)
     pictures = open_dataset(dataset, root, "train")
     if images == "all":
         pictures = Selection(pictures, open_dataset(dataset, root, "val"))

@@ -45,6 +45,7 @@ def contrast_table(table):
         how = "as it is" if row["loss"] == "none" else row["loss"] + ("" if row["loss"] == "global"
                                                                       else f", {row['patches']}")
         how += "" if row["lr"] == 0.03 else f", lr {row['lr']:g}"
+        how += ", frozen batch norm" if row["batch_norm"] == "eval" else ""
         change = "{difference:+.1f} ({interval[0]:+.1f} to {interval[1]:+.1f})".format(**gain[row["name"]]) \
             if row["name"] in gain else "-"
         rows.append([f"{row['start']} start, {how}", _cell(row["accuracy"], row["interval"]), change,

@@ -77,7 +77,8 @@ def test_the_study_and_its_table(small_study, tmp_path):
 
 
 def test_the_table_by_hand():
-    row = dict(start="imagenet", loss="both", patches="slic", backbone="b", seed=0, lr=0.03, name="r", accuracy=41.26,
+    row = dict(start="imagenet", loss="both", patches="slic", backbone="b", seed=0, lr=0.03, batch_norm="train",
+               name="r", accuracy=41.26,
                interval=[38.0, 45.0], base=[1.04, 2, 3, 4], seconds=600.0)
     table = {"study": "contrast_voc", "rows": [row], "not_run": ["b-random-both"],
              "differences": [{"run": "r", "against": "b-imagenet-none-slic-seed0", "difference": -3.21,

@@ -75,7 +75,8 @@ def learning_rate(config, step, steps):
 def pretrain(encoder, dataset, config=PretrainConfig(), out=None, resume=False, progress=True, report=None):
     """Trains a GlobalLocalMoCo around ``encoder`` on the images of ``dataset``; their masks serve the probe alone.
 
-    ``encoder``: a Backbone of ``output_stride=32`` and ``batch_norm="train"``; its weights are the start ·
+    ``encoder``: a Backbone of ``output_stride=32``; its weights are the start. ``batch_norm="train"`` is MoCo's way;
+    ``"eval"`` keeps the start's statistics ·
     ``out``: folder for ``extractor.safetensors`` (the momentum encoder, what region maps use: weights that
     ``build_backbone`` reads), ``result.json``, ``checkpoint.pt``, ``log.csv`` and TensorBoard events; None keeps
     nothing · ``resume``: go on from ``out/checkpoint.pt``, bitwise the same on a CPU · ``report``: called with each
@@ -170,7 +171,8 @@ def _model(encoder, config, images, together):
     torch.manual_seed(config.seed)
     model = GlobalLocalMoCo(encoder, config.loss, config.dim, length, config.key_momentum, config.temperature,
                             config.sub_batches)
-    model.architecture = {"model": "moco", "backbone": encoder.name, "options": {"loss": config.loss, "queue": length}}
+    model.architecture = {"model": "moco", "backbone": encoder.name,
+                          "options": {"loss": config.loss, "queue": length, "batch_norm": encoder.batch_norm}}
     return model
 
 

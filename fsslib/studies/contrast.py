@@ -18,23 +18,27 @@ from ..storage import read_json, write_json
 @dataclass(frozen=True)
 class Run:
     """One extractor. ``start``: ``"imagenet"`` or ``"random"`` · ``loss``: ``"none"`` (the start as it is),
-    ``"global"``, ``"local"`` or ``"both"`` · ``patches``: of the local loss · ``lr``: 0.03 is MoCo's."""
+    ``"global"``, ``"local"`` or ``"both"`` · ``patches``: of the local loss · ``lr``: 0.03 is MoCo's ·
+    ``batch_norm``: ``"train"``, or ``"eval"`` for the start's own statistics, frozen."""
     start: str
     loss: str
     patches: str = "slic"
     backbone: str = "efficientnet_lite0"
     seed: int = 0
     lr: float = 0.03
+    batch_norm: str = "train"
 
     @property
     def name(self):
         rate = "" if self.lr == Run.lr else f"-lr{self.lr:g}"
-        return f"{self.backbone}-{self.start}-{self.loss}-{self.patches}{rate}-seed{self.seed}"
+        norm = "" if self.batch_norm == Run.batch_norm else "-frozenbn"
+        return f"{self.backbone}-{self.start}-{self.loss}-{self.patches}{rate}{norm}-seed{self.seed}"
 
 
 RUNS = (Run("imagenet", "none"), Run("random", "none"),
         Run("imagenet", "both"), Run("imagenet", "both", "felzenszwalb"), Run("imagenet", "global"),
-        Run("imagenet", "local"), Run("random", "both"), Run("imagenet", "both", lr=0.003))
+        Run("imagenet", "local"), Run("random", "both"), Run("imagenet", "both", lr=0.003),
+        Run("imagenet", "both", batch_norm="eval"))
 
 SETTINGS = {"contrast_voc": ("voc", PretrainConfig(epochs=6, probe_every=3, probe_images=250))}
 
@@ -51,7 +55,8 @@ def perform(name, row, out, _=None):
                                                                               "patches": row.patches}))
     dataset = open_dataset(dataset_name, split="train")
     torch.manual_seed(row.seed)
-    encoder = build_backbone(row.backbone, {"imagenet": "imagenet", "random": None}[row.start], 32, "train")
+    encoder = build_backbone(row.backbone, {"imagenet": "imagenet", "random": None}[row.start], 32,
+                             row.batch_norm)
     if row.loss != "none":
         pretrain(encoder, dataset, config, out, resume=True)
         return
@@ -98,10 +103,10 @@ def _differences(found):
     """Paired differences of the probe in points, on the same patches, with 95 % intervals."""
     differences = []
     for row in found:
-        others = [replace(row, loss="none", patches="slic", lr=Run.lr)] if row.loss != "none" else []
+        others = [replace(row, loss="none", patches="slic", lr=Run.lr, batch_norm="train")] if row.loss != "none" else []
         if row.loss == "both":
             others += [replace(row, loss="global"), replace(row, loss="local"), replace(row, patches="slic"),
-                       replace(row, lr=Run.lr)]
+                       replace(row, lr=Run.lr), replace(row, batch_norm="train")]
         for other in others:
             if other in found and other != row:
                 gap, interval = EpisodeScores.from_dict(found[row]["probe"]["scores"]).difference(

@@ -31,7 +31,7 @@ def superpixels(dataset, root, count):
                 cache = PatchCache(images, method)
                 cache.folder = Path(folder)
                 filling.append(len(images) / _seconds(lambda: cache.fill(workers, progress=False)))
-                reading = min(_seconds(lambda: [cache[i] for i in range(len(images))]) for _ in range(3)) / len(images)
+                reading = min(_seconds(lambda: [cache[i] for i in range(len(images))]) for _ in range(9)) / len(images)
         lines.append(f"{method:14}{1000 * computing:9.1f} ms{1000 * reading:9.2f} ms{computing / reading:7.0f}x"
                      + "".join(f"{rate:9.1f} image/s" for rate in filling))
     return "\n".join([*lines, "", "workers: with the start of their processes, about two seconds"])

@@ -31,7 +31,8 @@ class PatchExplorer:
         """The widget; the other method's sliders are grey."""
         controls = dict(
             picture=menu(list(self.pictures), "picture"), method=menu(list(METHODS), "method"),
-            n_segments=slider(4, 400, 50, "K"), compactness=steps((0.1, 0.3, 1, 3, 10, 30, 100, 1000), 10, "compactness"),
+            n_segments=slider(4, 400, 50, "K"),
+            compactness=steps((0.1, 0.3, 1, 3, 10, 30, 100, 1000), 10, "compactness"),
             scale=steps((1, 10, 30, 100, 300, 1000, 3000), 100, "scale k"),
             sigma=steps((0, 0.4, 0.8, 1.5, 3), 0.8, "sigma"), min_size=slider(1, 1000, 100, "minimum size"))
 
