@@ -240,8 +240,8 @@ def train(model, backbone, weights, batch_norm, align, dataset, root, fold, shot
 @click.option("--backbone", default="efficientnet_lite0",
               help="efficientnet_lite0, vgg16, resnet18, resnet50, resnet101.")
 @click.option("--weights", default="imagenet", help="The start: imagenet, none (random), or a file.")
-@click.option("--batch-norm", type=click.Choice(["train", "eval"]), default="train",
-              help="train: statistics of the batch, as MoCo; eval: those of the start, frozen.")
+@click.option("--batch-norm", type=click.Choice(["train", "eval"]), show_default="eval, or train from a random start",
+              help="eval: statistics of the start, frozen; train: of the batch, as MoCo.")
 @DATASET
 @ROOT
 @click.option("--images", type=click.Choice(["train", "all"]), default="train",
@@ -283,7 +283,8 @@ def pretrain(backbone, weights, batch_norm, dataset, root, images, config, out, 
                                                        settings.patches))
     click.echo("  ".join(f"{k}={v}" for k, v in asdict(settings).items()))
     torch.manual_seed(settings.seed)
-    encoder = build_backbone(backbone, None if weights == "none" else weights, 32, batch_norm)
+    random = weights == "none"
+    encoder = build_backbone(backbone, None if random else weights, 32, batch_norm or ("train" if random else "eval"))
     pictures = open_dataset(dataset, root, "train")
     if images == "all":
         pictures = Selection(pictures, open_dataset(dataset, root, "val"))

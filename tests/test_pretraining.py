@@ -120,7 +120,7 @@ def test_what_a_run_leaves(data, whole):
 def test_the_extractor_is_the_momentum_encoder_at_stride_8(data, whole):
     out, extractor, rows = whole
     state = load_checkpoint(out / "checkpoint.pt", {"model": "moco", "backbone": "tiny",
-                                                    "options": {"loss": "both", "queue": 8}})
+                                                    "options": {"loss": "both", "queue": 8, "batch_norm": "train"}})
     assert state["step"] == len(rows) - 1
     built = build_backbone("tiny", out / "extractor.safetensors")
     for name, value in built.state_dict().items():
@@ -202,7 +202,7 @@ def test_two_processes_are_one_with_twice_the_batch(data, folder, tmp_path):
     config = replace(QUICK, batch=8, probe_every=0)
     run(data, tmp_path / "one", config, encoder("eval"))
     one, two = (load_checkpoint(tmp_path / name / "checkpoint.pt", {"model": "moco", "backbone": "tiny", "options": {
-        "loss": "both", "queue": 8}}) for name in ("one", "two"))
+        "loss": "both", "queue": 8, "batch_norm": "eval"}}) for name in ("one", "two"))
     assert one["step"] == two["step"] == 4 and {"queues.global.keys", "queues.local.keys"} < set(one["model"])
     for name, value in one["model"].items():
         torch.testing.assert_close(two["model"][name], value, atol=1e-4, rtol=0, msg=name)

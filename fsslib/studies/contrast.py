@@ -38,7 +38,8 @@ class Run:
 RUNS = (Run("imagenet", "none"), Run("random", "none"),
         Run("imagenet", "both"), Run("imagenet", "both", "felzenszwalb"), Run("imagenet", "global"),
         Run("imagenet", "local"), Run("random", "both"), Run("imagenet", "both", lr=0.003),
-        Run("imagenet", "both", batch_norm="eval"))
+        *(Run("imagenet", loss, patches, batch_norm="eval") for loss, patches in (
+            ("both", "slic"), ("both", "felzenszwalb"), ("global", "slic"), ("local", "slic"))))
 
 SETTINGS = {"contrast_voc": ("voc", PretrainConfig(epochs=6, probe_every=3, probe_images=250))}
 
