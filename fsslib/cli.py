@@ -124,12 +124,15 @@ def check(name, root):
 @click.option("--method", type=click.Choice(["slic", "felzenszwalb"]), default="slic", help="Kind of superpixels.")
 @click.option("--segments", "n_segments", type=int, help="slic: about how many patches an image (else 50).")
 @click.option("--compactness", type=float, help="slic: larger is squarer (else 10).")
-@click.option("--scale", type=float, help="felzenszwalb: larger keeps larger patches (else 100).")
+@click.option("--scale", type=float, help="felzenszwalb: larger gives larger patches (else 100).")
 @click.option("--sigma", type=float, help="felzenszwalb: smoothing beforehand in px (else 0.8).")
 @click.option("--min-size", type=int, help="felzenszwalb: smallest patch in px (else 300).")
 @click.option("--workers", type=int, help="Processes (else one a core).")
 def superpixels(dataset, root, split, method, workers, **parameters):
-    """Segment every image into patches, once; interrupted, the same command goes on."""
+    """Segment every image into patches, once; interrupted, the same command goes on.
+
+    `fsslib pretrain` reads those of --split train with the default numbers.
+    """
     from .datasets import open_dataset
     from .superpixels.cache import PatchCache
     given = {name: value for name, value in parameters.items() if value is not None}
@@ -245,17 +248,17 @@ def train(model, backbone, weights, batch_norm, align, dataset, root, fold, shot
 @DATASET
 @ROOT
 @click.option("--images", type=click.Choice(["train", "all"]), default="train",
-              help="all: validation images too, as in the paper's \"entire dataset\". Scores on them then leak.")
+              help="all: validation images too, one reading of the paper's \"entire dataset\"; scores then leak.")
 @click.option("--config", type=click.Path(path_type=Path), help="YAML file with fields of PretrainConfig.")
 @click.option("--loss", type=click.Choice(["global", "local", "both"]), help="Whole images, patches, or both.")
 @click.option("--patches", type=click.Choice(["slic", "felzenszwalb"]), help="Superpixels of the local loss.")
-@click.option("--epochs", type=int, help="Passes over the images.")
-@click.option("--batch", type=int, help="Images a step and device.")
-@click.option("--size", type=int, help="Side of a global view in px.")
-@click.option("--patch-size", type=int, help="Side of a local view in px.")
-@click.option("--lr", type=float, help="Learning rate for 256 images a step; scaled with the batch.")
-@click.option("--queue", type=int, help="Keys in each queue (else half the number of images).")
-@click.option("--probe-every", type=int, help="Epochs between two probes; 0: none.")
+@click.option("--epochs", type=int, help="Passes over the images (else 10).")
+@click.option("--batch", type=int, help="Images a step and device (else 32).")
+@click.option("--size", type=int, help="Side of a global view in px (else 128).")
+@click.option("--patch-size", type=int, help="Side of a local view in px (else 64).")
+@click.option("--lr", type=float, help="Learning rate for 256 images a step, scaled with the batch (else 0.03).")
+@click.option("--queue", type=int, help="Keys in each queue (else half the images learned from, at most 65 536).")
+@click.option("--probe-every", type=int, help="Epochs between two probes on held-out images (else 5); 0: none.")
 @click.option("--seed", type=int, help="Seed of the start, the order and the views.")
 @click.option("--precision", type=click.Choice(["auto", "32", "bf16"]), help="auto: bf16 where a GPU has it.")
 @click.option("--devices", type=int, help="GPUs, or processes on a CPU.")
@@ -277,7 +280,7 @@ def pretrain(backbone, weights, batch_norm, dataset, root, images, config, out, 
     settings = replace(load(PretrainConfig, config) if config else PretrainConfig(),
                        **{k: v for k, v in changes.items() if v is not None})
     if images == "all":
-        settings = replace(settings, held_out=0.0)
+        settings = replace(settings, held_out=0.0, probe_every=changes["probe_every"] or 0)
     check_config(settings)
     out = out or Path("runs") / "pretrain" / "-".join((dataset, backbone, Path(weights).stem, settings.loss,
                                                        settings.patches))
@@ -367,7 +370,7 @@ def bench_superpixels(dataset, root, images):
 @click.option("--batch", type=int, default=32, help="Images a step.")
 @click.option("--steps", type=int, default=4, help="Steps timed of each kind.")
 def bench_contrast(dataset, root, backbone, loss, batch, steps):
-    """Images/s of pretraining; the shares of loading, forward and backward."""
+    """Images/s of pretraining from a random start; the shares of loading, forward and backward."""
     from .contrast.bench import contrast as run
     from .contrast.pretraining import PretrainConfig, check_config
     check_config(config := PretrainConfig(loss=loss, batch=batch))

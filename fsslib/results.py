@@ -42,17 +42,21 @@ def contrast_table(table):
     gain = {d["run"]: d for d in table["differences"] if "-none-" in d["against"]}
     rows = []
     for row in table["rows"]:
-        how = "as it is" if row["loss"] == "none" else row["loss"] + ("" if row["loss"] == "global"
-                                                                      else f", {row['patches']}")
-        how += "" if row["lr"] == 0.03 else f", lr {row['lr']:g}"
-        how += ", frozen batch norm" if row["batch_norm"] == "eval" else ""
         change = "{difference:+.1f} ({interval[0]:+.1f} to {interval[1]:+.1f})".format(**gain[row["name"]]) \
             if row["name"] in gain else "-"
-        rows.append([f"{row['start']} start, {how}", _cell(row["accuracy"], row["interval"]), change,
+        rows.append([extractor_name(row), _cell(row["accuracy"], row["interval"]), change,
                      *(f"{value:.1f}" for value in row["base"]),
                      f"{row['seconds'] / 60:.0f}" if "seconds" in row else "-"])
     rows += [[f"{name}", *["not run"] * 7] for name in table["not_run"]]
     return ["probe, accuracy %", "20 classes", "change", *(f"base {fold}" for fold in range(4)), "minutes"], rows
+
+
+def extractor_name(row):
+    """What tells a row of a contrast study from the others, in words."""
+    how = "as it is" if row["loss"] == "none" else row["loss"]
+    how += f", {row['patches']}" if row["loss"] in ("local", "both") else ""
+    how += "" if row["lr"] == 0.03 else f", lr {row['lr']:g}"
+    return f"{row['start']} start, {how}" + (", frozen batch norm" if row["batch_norm"] == "eval" else "")
 
 
 def _cell(value, interval):

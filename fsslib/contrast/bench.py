@@ -84,6 +84,7 @@ def _stages(model, views, config, steps):
 
 def _loop(model, views, config, workers, steps):
     """(images/s, share of the time spent waiting for a batch) of a real loop after its first batch."""
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], 1e-4, 0.9)
     loader = iter(DataLoader(views, config.batch, sampler=range((steps + 1) * config.batch), num_workers=workers))
     waited, began = 0.0, 0.0
     for step in range(steps + 1):
@@ -94,7 +95,9 @@ def _loop(model, views, config, workers, steps):
         else:
             began = time.perf_counter()              # the first batch also starts the workers
             continue
+        optimizer.zero_grad(set_to_none=True)
         sum(model(batch)[0].values()).backward()
+        optimizer.step()
     total = time.perf_counter() - began
     return steps * config.batch / total, waited / total
 

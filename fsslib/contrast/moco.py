@@ -16,7 +16,7 @@ LOSSES = {"global": ("global",), "local": ("local",), "both": ("global", "local"
 class GlobalLocalMoCo(nn.Module):
     """MoCo v2 with a head and a queue for whole images, and a head and a queue for patches; one encoder for both.
 
-    ``encoder``: a Backbone with batch norm in train mode · ``loss``: ``"global"``, ``"local"`` or ``"both"`` ·
+    ``encoder``: a Backbone · ``loss``: ``"global"``, ``"local"`` or ``"both"`` ·
     ``dim``: D, length of a key · ``queue``: K, keys in each queue · ``momentum``: m of the key encoder ·
     ``temperature``: tau · ``sub_batches``: parts of a batch that batch norm sees apart, see ``_encode``.
 
@@ -75,7 +75,7 @@ class GlobalLocalMoCo(nn.Module):
             k.mul_(self.momentum).add_(q, alpha=1 - self.momentum)
 
     def _encode(self, encoder, images, shuffle=False):
-        """(B,3,S,S) -> (B,C): layer4, averaged over the image, computed in ``sub_batches`` parts.
+        """(B,3,S,S) -> (B,C): layer4, averaged over the image, in ``sub_batches`` parts (in one where batch norm is frozen).
 
         Batch norm mixes the images of a batch. If a query and its key were normalised among the same neighbours,
         the network could tell them by the neighbours' trace instead of by what they show. MoCo shuffles keys between

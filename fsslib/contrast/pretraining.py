@@ -38,8 +38,9 @@ class PretrainConfig:
     ``probe_images``: at most so many training images in the probe's bank · ``probe_size``: px of the probe's input ·
     ``checkpoint_every``: steps.
 
-    What the paper leaves open follows MoCo v2, but for two numbers of short runs: ``key_momentum`` 0.99 instead of
-    0.999, since the key encoder must be able to follow within a few hundred steps, and the queue.
+    What the paper leaves open follows MoCo v2, but for a batch of 32 (256), views of 128 and 64 px (224) and a
+    ``key_momentum`` of 0.99 (0.999): the key encoder must be able to follow within a few hundred steps. The paper's own
+    1 000 epochs and queues of 65 536 are options.
     """
     loss: str = "both"
     patches: str = "slic"
@@ -58,8 +59,8 @@ class PretrainConfig:
     queue: int | None = None
     key_momentum: float = 0.99
     sub_batches: int = 4
-    probe_every: int = 0
-    probe_images: int = 400
+    probe_every: int = 5
+    probe_images: int = 250
     probe_size: int = 225
     checkpoint_every: int = 20
     seed: int = 0
@@ -77,7 +78,7 @@ def pretrain(encoder, dataset, config=PretrainConfig(), out=None, resume=False, 
 
     ``encoder``: a Backbone of ``output_stride=32``; its weights are the start. ``batch_norm="train"`` is MoCo's
     way and right for a random start; ``"eval"`` keeps the statistics of a trained one: estimated anew on blurred, blown-up
-    views they no longer fit whole photos (``figures/results/contrast_voc.json``: 17 to 41 points of the probe) ·
+    views they no longer fit whole photos (the pairs are in ``figures/results/contrast_voc.json``) ·
     ``out``: folder for ``extractor.safetensors`` (the momentum encoder, what region maps use: weights that
     ``build_backbone`` reads), ``result.json``, ``checkpoint.pt``, ``log.csv`` and TensorBoard events; None keeps
     nothing · ``resume``: go on from ``out/checkpoint.pt``, bitwise the same on a CPU · ``report``: called with each

@@ -105,9 +105,10 @@ def _differences(found):
     differences = []
     for row in found:
         others = [replace(row, loss="none", patches="slic", lr=Run.lr, batch_norm="train")] if row.loss != "none" else []
+        if row.loss != "none":
+            others += [replace(row, lr=Run.lr), replace(row, batch_norm="train")]
         if row.loss == "both":
-            others += [replace(row, loss="global"), replace(row, loss="local"), replace(row, patches="slic"),
-                       replace(row, lr=Run.lr), replace(row, batch_norm="train")]
+            others += [replace(row, loss="global"), replace(row, loss="local"), replace(row, patches="slic")]
         for other in others:
             if other in found and other != row:
                 gap, interval = EpisodeScores.from_dict(found[row]["probe"]["scores"]).difference(

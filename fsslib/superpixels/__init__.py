@@ -13,7 +13,7 @@ from ..errors import InputError
 
 
 def slic_patches(image, n_segments=50, compactness=10.0):
-    """int32 (H,W), labels 0..n-1 without gaps: SLIC superpixels (Achanta et al. 2012; Algorithm 2, eq. 4-7).
+    """int32 (H,W), labels 0..n-1 without gaps: scikit-image's SLIC (Achanta et al. 2012).
 
     ``image``: uint8 (H,W,3) · ``n_segments``: K, about how many patches; fewer come out, because stray pieces
     join a neighbour · ``compactness``: m of eq. 4, large for square patches, small for patches that follow

@@ -24,8 +24,8 @@ def large_patches(labels, min_area=400):
 def crop_patch(image, labels, patch, masked=False):
     """uint8 (h,w,3): the bounding box of ``patch`` cut out of ``image`` uint8 (H,W,3) with ``labels`` (H,W).
 
-    ``masked``: pixels of other patches take the mean colour of the image. Black would draw the outline of the
-    patch into every crop, and a contrastive loss would learn outlines; the mean is the value that carries least.
+    ``masked``: pixels of other patches take the mean colour of the image. Any flat colour shows the patch's
+    outline, which a contrastive loss may learn; the mean shows it least.
     Raises InputError for a patch that the map does not have, and for a map of another size than the image.
     """
     if image.shape[:2] != labels.shape:
