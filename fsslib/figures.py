@@ -141,7 +141,7 @@ class LiveCurve:
         for name in self.names:
             axis.plot([row["step"] for row in self.rows], [row[name] for row in self.rows], label=name)
         axis.set(xlabel="step", ylabel=self.ylabel)
-        axis.legend()
+        axis.legend(loc="lower right", ncols=len(self.names))
         plt.close(figure)                        # shown through the handle alone
         if self.handle:                          # outside a notebook there is no place to redraw
             self.handle.update(figure)
