@@ -19,9 +19,10 @@ class Backbone(nn.Module):
     """``images`` float (B,3,H,W) in 0..1 -> dict of feature maps (B,C,h,w), named ``LAYERS``, about H/8 x W/8.
 
     ``output_stride``: 8, or 32 for the network as it was made for classification (contrastive pretraining; the
-    weights are the same, the maps coarser and far cheaper) · ``channels``: dict map name -> C · ``prototype_maps``: the maps PANet compares · ``batch_norm``: ``"eval"``
-    (default) keeps stored statistics whatever the mode; ``"train"`` lets ``.train()`` use and update batch
-    statistics, as PFENet's and QGNet's released code does with its "frozen" backbone.
+    weights are the same, the maps coarser and far cheaper) · ``channels``: dict map name -> C ·
+    ``prototype_maps``: the maps PANet compares · ``batch_norm``: ``"eval"`` (default) keeps stored statistics whatever
+    the mode; ``"train"`` lets ``.train()`` use and update batch statistics, as PFENet's and QGNet's released code does
+    with its "frozen" backbone.
     """
     mean, std = IMAGENET_MEAN, IMAGENET_STD
     channels = {}
@@ -50,8 +51,8 @@ class Backbone(nn.Module):
 class VGG16(Backbone):
     """VGG-16 convolutions as PANet runs them: 3x3 max-pools of strides 2, 2, 2, 1, conv5 dilated 2.
 
-    417 px -> 53x53 (undilated it ends at stride 16). ``layer2``: conv3 after its pool; ``layer3``, ``layer4``: conv4 and conv5 after their last ReLU;
-    ``conv5``: conv5_3 before that ReLU, PANet's encoder output. Keys as torchvision's ``vgg16().features``.
+    417 px -> 53x53 (undilated it ends at stride 16). ``layer2``: conv3 after its pool; ``layer3``, ``layer4``: conv4
+    and conv5 after their last ReLU; ``conv5``: conv5_3 before that ReLU, PANet's encoder output. Keys as torchvision's ``vgg16().features``.
     """
     channels = {"layer2": 256, "layer3": 512, "layer4": 512, "conv5": 512}
     prototype_maps = ("conv5",)
@@ -92,7 +93,8 @@ class ResNet(Backbone):
         self.channels = {"layer2": 128 * wide, "layer3": 256 * wide, "layer4": 512 * wide}
         dilated = output_stride == 8
         if dilated and depth == 18:
-            raise InputError("output_stride", "8 for resnet18", "32", "Take resnet50, or pretrain at stride 32.")
+            raise InputError("output_stride", "8 for resnet18", "32",
+                             "Take resnet50, or pretrain resnet18 without the probe (--probe-every 0).")
         build = getattr(torchvision.models, f"resnet{depth}")
         net = build(weights=None, **({"replace_stride_with_dilation": [False, True, True]} if dilated else {}))
         self.stem = nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool)
@@ -168,10 +170,10 @@ BACKBONES = {"vgg16": VGG16, **{f"resnet{depth}": functools.partial(ResNet, dept
 def build_backbone(name, weights="imagenet", output_stride=8, batch_norm="eval"):
     """A Backbone with weights.
 
-    ``name``: ``vgg16``, ``resnet18``, ``resnet50``, ``resnet101`` (torchvision), ``efficientnet_lite0`` (timm), ``tiny``.
-    ``weights``: ``"imagenet"``, a path (``.safetensors``, or ``.pth`` read without unpickling code), or None for a
-    random start. ``output_stride``: 8, what every episodic model expects, or 32 (no dilation). Raises InputError for an unknown name,
-    missing weights or weights of another network.
+    ``name``: ``vgg16``, ``resnet18``, ``resnet50``, ``resnet101`` (torchvision), ``efficientnet_lite0`` (timm),
+    ``tiny``. ``weights``: ``"imagenet"``, a path (``.safetensors``, or ``.pth`` read without unpickling code), or None
+    for a random start. ``output_stride``: 8, what every episodic model expects, or 32 (no dilation). Raises InputError
+    for an unknown name, missing weights or weights of another network.
     """
     if name not in BACKBONES:
         raise InputError("backbone", repr(name), f"one of {', '.join(BACKBONES)}", "Correct the name.")

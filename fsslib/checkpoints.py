@@ -76,7 +76,8 @@ def restore(path, model, optimizer, config, data):
     then, now = {**data, **state.get("data", {}), **state["config"]}, {**data, **asdict(config)}
     changed = next((k for k, v in now.items() if then.get(k) != v), None)
     if changed:
-        raise InputError(path, f"a run with {changed}={then.get(changed)!r}", f"{changed}={now[changed]!r} as asked now",
+        raise InputError(path, f"a run with {changed}={then.get(changed)!r}",
+                         f"{changed}={now[changed]!r} as asked now",
                          "Resume with the same options, or give another --out.")
     fill(path, state, model, optimizer)
     return state["step"], state["rows"]

@@ -150,6 +150,12 @@ def superpixels(dataset, root, split, method, workers, **parameters):
     click.echo(f"{made} images segmented, {len(cache) - made} were there; {cache.folder}")
 
 
+def _interrupted(checkpoint):
+    click.echo(f"\ninterrupted: the same command with --resume goes on from {checkpoint}" if checkpoint.exists()
+               else "\ninterrupted before the first checkpoint", err=True)
+    sys.exit(130)
+
+
 def _percent(value):
     return "     -" if value is None else f"{value:6.2f} %"
 
@@ -238,9 +244,7 @@ def train(model, backbone, weights, batch_norm, align, dataset, root, fold, shot
         fit(network, open_dataset(dataset, root, "train"), classes, settings, out, resume,
             novel=novel_classes(dataset, fold) if drop_novel else ())
     except KeyboardInterrupt:
-        click.echo(f"\ninterrupted: the same command with --resume goes on from {checkpoint}" if checkpoint.exists()
-                   else "\ninterrupted before the first checkpoint", err=True)
-        sys.exit(130)
+        _interrupted(checkpoint)
     click.echo(f"last checkpoint: {checkpoint}")
 
 
@@ -300,9 +304,7 @@ def pretrain(backbone, weights, batch_norm, dataset, root, images, config, out, 
     try:
         run(encoder, pictures, settings, out, resume)
     except KeyboardInterrupt:
-        click.echo(f"\ninterrupted: the same command with --resume goes on from {out / 'checkpoint.pt'}"
-                   if (out / "checkpoint.pt").exists() else "\ninterrupted before the first checkpoint", err=True)
-        sys.exit(130)
+        _interrupted(out / "checkpoint.pt")
     click.echo(f"extractor: {out / 'extractor.safetensors'}")
 
 

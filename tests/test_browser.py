@@ -1,4 +1,4 @@
-"""The explorers of notebooks 01 and 02 where they are used: JupyterLab in a headless Chromium, moved by the keyboard."""
+"""The explorers of notebooks 01 and 02 where they are used: JupyterLab in a headless Chromium, by keyboard."""
 
 import base64
 import contextlib

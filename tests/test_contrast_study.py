@@ -1,4 +1,4 @@
-"""The study of prior extractors, its table, nearest patches, data sets made of others, the curve of a running training."""
+"""The study of prior extractors, its table, nearest patches, data sets made of others, the live curve."""
 
 import io
 import json

@@ -20,7 +20,8 @@ def test_parameters():
     assert sum(p.numel() for p in FEM(maps=2).parameters()) == 10_817_034 - 2 * 1536 * 256 + 4 * 256
 
 
-@pytest.mark.parametrize("bins, sizes", [((6, 3, 2), [(6, 6), (3, 3), (2, 2)]), ((1.0, 0.5, 0.1), [(1, 1), (4, 3), (1, 1)])])
+@pytest.mark.parametrize("bins, sizes", [((6, 3, 2), [(6, 6), (3, 3), (2, 2)]),
+                                         ((1.0, 0.5, 0.1), [(1, 1), (4, 3), (1, 1)])])
 def test_shapes(bins, sizes):
     logits, auxiliary = FEM(maps=2, width=8, bins=bins)(*inputs())
     assert logits.shape == (2, 2, 9, 7)

@@ -75,7 +75,8 @@ class GlobalLocalMoCo(nn.Module):
             k.mul_(self.momentum).add_(q, alpha=1 - self.momentum)
 
     def _encode(self, encoder, images, shuffle=False):
-        """(B,3,S,S) -> (B,C): layer4, averaged over the image, in ``sub_batches`` parts (in one where batch norm is frozen).
+        """(B,3,S,S) -> (B,C): layer4, averaged over the image, in ``sub_batches`` parts (one if batch norm is
+        frozen).
 
         Batch norm mixes the images of a batch. If a query and its key were normalised among the same neighbours,
         the network could tell them by the neighbours' trace instead of by what they show. MoCo shuffles keys between

@@ -77,8 +77,8 @@ def pretrain(encoder, dataset, config=PretrainConfig(), out=None, resume=False, 
     """Trains a GlobalLocalMoCo around ``encoder`` on the images of ``dataset``; their masks serve the probe alone.
 
     ``encoder``: a Backbone of ``output_stride=32``; its weights are the start. ``batch_norm="train"`` is MoCo's
-    way and right for a random start; ``"eval"`` keeps the statistics of a trained one: estimated anew on blurred, blown-up
-    views they no longer fit whole photos (the pairs are in ``figures/results/contrast_voc.json``) ·
+    way and right for a random start; ``"eval"`` keeps the statistics of a trained one: estimated anew on
+    blurred, blown-up views they no longer fit whole photos (the pairs are in ``figures/results/contrast_voc.json``) ·
     ``out``: folder for ``extractor.safetensors`` (the momentum encoder, what region maps use: weights that
     ``build_backbone`` reads), ``result.json``, ``checkpoint.pt``, ``log.csv`` and TensorBoard events; None keeps
     nothing · ``resume``: go on from ``out/checkpoint.pt``, bitwise the same on a CPU · ``report``: called with each
@@ -154,7 +154,8 @@ def pretrain(encoder, dataset, config=PretrainConfig(), out=None, resume=False, 
             "config": {**asdict(config), **model.architecture["options"], "backbone": encoder.name,
                        "images": len(seen), "held_out_images": len(held_out)},
             "versions": versions(), "hardware": hardware(),
-            **({"gpu_memory_gb": round(torch.cuda.max_memory_allocated() / 1e9, 2)} if torch.cuda.is_available() else {}),
+            **({"gpu_memory_gb": round(torch.cuda.max_memory_allocated() / 1e9, 2)}
+               if torch.cuda.is_available() else {}),
             "seconds": round(sum(together / row["images_per_second"] for row in rows if "loss" in row), 1),
             "digests": {**data, "extractor": sha256_file(out / "extractor.safetensors")},
             **({"probe": probe_summary(scores or probe.score(dilated(extractor)))} if probe else {}), "rows": rows})

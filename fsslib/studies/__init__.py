@@ -1,7 +1,8 @@
 """Studies: the comparisons behind ``figures/results/*.json``, each run again by ``fsslib results run NAME``.
 
-A study is a module with ``runs(name)``, a list of frozen dataclasses with a ``name``; ``perform(name, row, out, kept)``,
-which writes ``out/ROW/result.json`` and may hand something costly to the next row; ``tabulate(name, out, results)``.
+A study is a module with ``runs(name)``, a list of frozen dataclasses with a ``name``;
+``perform(name, row, out, kept)``, which writes ``out/ROW/result.json`` and may hand something costly to the next row;
+``tabulate(name, out, results)``.
 """
 
 import importlib

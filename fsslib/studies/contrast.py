@@ -104,7 +104,8 @@ def _differences(found):
     """Paired differences of the probe in points, on the same patches, with 95 % intervals."""
     differences = []
     for row in found:
-        others = [replace(row, loss="none", patches="slic", lr=Run.lr, batch_norm="train")] if row.loss != "none" else []
+        start = replace(row, loss="none", patches="slic", lr=Run.lr, batch_norm="train")
+        others = [start] if row.loss != "none" else []
         if row.loss != "none":
             others += [replace(row, lr=Run.lr), replace(row, batch_norm="train")]
         if row.loss == "both":
