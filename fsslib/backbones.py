@@ -39,6 +39,10 @@ class Backbone(nn.Module):
     def forward(self, images):
         return self.features_of((images - self._mean) / self._std)
 
+    def high_level(self, layer3):
+        """``layer3`` (B,C,h,w) -> ``layer4``: the last stage alone, for PFENet's pass over masked features."""
+        raise NotImplementedError
+
     def train(self, mode=True):
         super().train(mode)
         if self.batch_norm == "eval":
@@ -79,6 +83,9 @@ class VGG16(Backbone):
             maps.update({name: x for name, end in self.ENDS.items() if end == at})
         return maps
 
+    def high_level(self, layer3):
+        return self.features[self.ENDS["layer3"] + 1:](layer3)
+
 
 class ResNet(Backbone):
     """torchvision's ResNet (7x7 stem, not PFENet's deep stem), layers 3 and 4 dilated: 473 px -> 60x60.
@@ -104,6 +111,9 @@ class ResNet(Backbone):
         layer2 = self.layer2(self.layer1(self.stem(x)))
         layer3 = self.layer3(layer2)
         return {"layer2": layer2, "layer3": layer3, "layer4": self.layer4(layer3)}
+
+    def high_level(self, layer3):
+        return self.layer4(layer3)
 
 
 class DilatedDepthwise(nn.Conv2d):
@@ -144,6 +154,9 @@ class EfficientNetLite0(Backbone):
     def features_of(self, x):
         return dict(zip(LAYERS, self.net(x)))
 
+    def high_level(self, layer3):
+        return self.net.blocks[5:](layer3)
+
 
 class Tiny(Backbone):
     """Four small convolutions, for tests and for a look at the interface; it has no pretrained weights."""
@@ -161,6 +174,9 @@ class Tiny(Backbone):
         layer2 = F.relu(self.layer2(F.relu(self.stem(x))))
         layer3 = F.relu(self.layer3(layer2))
         return {"layer2": layer2, "layer3": layer3, "layer4": self.layer4(layer3)}
+
+    def high_level(self, layer3):
+        return self.layer4(layer3)
 
 
 BACKBONES = {"vgg16": VGG16, **{f"resnet{depth}": functools.partial(ResNet, depth) for depth in (18, 50, 101)},

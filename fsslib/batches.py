@@ -4,11 +4,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torchvision import tv_tensors
-from torchvision.transforms import v2
 
+from .augmentation import fresh, view_of_image, view_of_mask
+from .errors import InputError
 from .seeds import stream
-from .transforms import check_geometry, image_to_input, mask_to_input
+from .transforms import check_geometry
 
 
 @dataclass
@@ -20,7 +20,8 @@ class EpisodeBatch:
     ``query_masks`` int64 (B,S,S): 0 background, n = way n, 255 ignored.
 
     With a frozen encoder, ``support_features`` (B,N,K,C,h,w) and ``query_features`` (B,C,h,w) may stand in for
-    the images (``bank.FeatureBank``); the other pair is None.
+    the images (``bank.ModelBank``); the other pair is None. A model of several networks looks at the support with the first
+    alone, so the query may have more channels.
     """
     support_masks: torch.Tensor
     query_masks: torch.Tensor
@@ -41,40 +42,46 @@ class EpisodeBatch:
 class EpisodeTensors(torch.utils.data.Dataset):
     """Episode i of ``episodes`` as an EpisodeBatch of one; a map-style data set for a DataLoader.
 
-    ``size``, ``resize``: see ``transforms.image_to_input``. ``augment``: flip support and query images, each with
-    probability 1/2, seeded by (``seed``, i) alone. ``annotate``: function of a support mask (S,S) with 1, 0, 255
-    and the image's index that returns a weaker one (``annotations``). ``bank``: features instead of images.
+    ``size``, ``resize``: see ``transforms.image_to_input``. ``views``: each image of support and query is one of its
+    first so many views (``augmentation``), drawn by (``seed``, i) alone: 1 none, 2 mirroring, more PFENet's changes;
+    0 draws new ones every time (not with a bank). ``annotate``: function of a support mask (S,S) with 1, 0, 255
+    and the image's index that returns a weaker one (``annotations``). ``bank``: a ModelBank; features instead of
+    images.
     """
 
-    def __init__(self, episodes, size, resize, augment=False, seed=0, annotate=None, bank=None):
+    def __init__(self, episodes, size, resize, views=1, seed=0, annotate=None, bank=None):
         check_geometry(size, resize)
+        if views < 0 or (bank is not None and not views):
+            raise InputError("views", repr(views), "a whole number from 1 up" + (", or 0" if bank is None else ""),
+                             "A bank holds a fixed number of views; give it, or do without the bank.")
         self.episodes, self.size, self.resize = episodes, size, resize
-        self.augment, self.seed, self.annotate, self.bank = augment, seed, annotate, bank
-        self.flip = v2.RandomHorizontalFlip(0.5)
+        self.views, self.seed, self.annotate, self.bank = views, seed, annotate, bank
 
     def __len__(self):
         return len(self.episodes)
 
-    def _read(self, index, void):
-        """float32 (3,S,S) or, from the bank, float (C,h,w); class ids uint8 (S,S), 255 replaced by ``void``.
+    def _read(self, index, kept, void):
+        """float32 (3,S,S) or, from the bank's ``kept``, float (C,h,w); class ids uint8 (S,S), 255 replaced by ``void``.
         Padding stays 255: in a support image void is background (as in PANet), black padding is nothing."""
-        dataset = self.episodes.dataset
-        if self.bank is None:
+        dataset, geometry, view = self.episodes.dataset, (self.size, self.resize), self._draw_view()
+        if kept is None:
             sample = dataset[index]
-            image, mask = image_to_input(sample.image, self.size, self.resize), sample.mask
+            image, mask = view_of_image(sample.image, sample.mask, *geometry, view, index), sample.mask
         else:
-            image, mask = self.bank[index], dataset.mask(index)
-        mask = mask_to_input(np.where(mask == 255, np.uint8(void), mask), self.size, self.resize)
-        if self.augment:
-            image, mask = self.flip(tv_tensors.Image(image), tv_tensors.Mask(mask))
-        return image.as_subclass(torch.Tensor), mask.as_subclass(torch.Tensor)
+            image, mask = kept(index, view), dataset.mask(index)
+        return image, view_of_mask(mask, *geometry, view, index, void)
+
+    def _draw_view(self):
+        if self.views == 0:
+            return fresh()
+        return self.views - 1 - int(self.views * torch.rand(())) if self.views > 1 else 0
 
     def __getitem__(self, i):
         episode = self.episodes[i]
         with torch.random.fork_rng(devices=[]):                # the model's dropout keeps its own stream
             torch.manual_seed(stream(self.seed, i))
-            ways = [[self._read(j, 0) for j in way] for way in episode.support]
-            query, query_mask = self._read(episode.query, 255)
+            ways = [[self._read(j, self.bank and self.bank.support, 0) for j in way] for way in episode.support]
+            query, query_mask = self._read(episode.query, self.bank and self.bank.query, 255)
         support = torch.stack([torch.stack([image for image, _ in way]) for way in ways])[None]
         masks = torch.stack([torch.stack([self._support_mask(mask, n, episode) for _, mask in way])
                              for n, way in enumerate(ways)])   # (N, K, S, S)

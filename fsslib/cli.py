@@ -62,12 +62,17 @@ def _options(*options):
 DATASET = click.option("--dataset", default="shapes", help="shapes, voc, or (to evaluate) folder: all its classes.")
 ROOT = click.option("--root", type=click.Path(path_type=Path), help="Folder of the data set (else $FSSLIB_DATA).")
 MODEL = _options(
-    click.option("--model", default="panet", help="panet."),
+    click.option("--model", default="panet", help="panet, pfenet or qgnet."),
     click.option("--backbone", default="efficientnet_lite0", help="efficientnet_lite0, vgg16, resnet50, resnet101."),
     click.option("--weights", default="imagenet", help="imagenet, none, or a .safetensors or .pth file."),
     click.option("--batch-norm", type=click.Choice(["eval", "train"]), default="eval",
                  help="Of the encoder while training; train: batch statistics, as in PFENet's released code."),
-    click.option("--align/--no-align", default=True, help="Train PANet with prototype alignment (PAR)."))
+    click.option("--extractor", help="qgnet's prior extractor: a file of fsslib pretrain, imagenet, or none (random); "
+                 "not needed with --checkpoint."),
+    click.option("--extractor-backbone", help="Of the extractor, if it is another one."),
+    click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="Of the model, may be repeated: "
+                 "align=false (panet); width=64, guided=false, masked_pass=true, frozen=false (pfenet, qgnet); "
+                 "prior=false, projection=learned (qgnet)."))
 EPISODES = _options(
     click.option("--fold", type=int, default=0, help="0 to 3; its five classes are novel."),
     click.option("--shots", type=int, default=1, help="K, support images a way."),
@@ -75,13 +80,19 @@ EPISODES = _options(
     click.option("--size", type=int, help="Input side in px (else the protocol's)."))
 
 
-def _build(model, backbone, weights, batch_norm, align, seed=0):
+def _build(model, backbone, weights, batch_norm, extractor, extractor_backbone, options, seed=0):
     """The model; a random start (--weights none) is the same for the same seed."""
     import torch
 
-    from .models import build_model
+    from .config import parse_options
+    from .models import build_model, model_class
+    options = parse_options(options, model_class(model).OPTIONS)
     torch.manual_seed(seed)
-    return build_model(model, backbone, None if weights == "none" else weights, batch_norm, align=align)
+    return build_model(model, backbone, _weights(weights), batch_norm, _weights(extractor), extractor_backbone, **options)
+
+
+def _weights(name):
+    return None if name == "none" else name
 
 
 @cli.command()
@@ -150,6 +161,12 @@ def superpixels(dataset, root, split, method, workers, **parameters):
     click.echo(f"{made} images segmented, {len(cache) - made} were there; {cache.folder}")
 
 
+def _refuse_no_extractor(model, extractor, checkpoint):
+    if model == "qgnet" and not extractor and not checkpoint:
+        raise InputError("--extractor", "none given", "the prior extractor of qgnet",
+                         "Give the extractor.safetensors of fsslib pretrain, imagenet, or none for a random start.")
+
+
 def _interrupted(checkpoint):
     click.echo(f"\ninterrupted: the same command with --resume goes on from {checkpoint}" if checkpoint.exists()
                else "\ninterrupted before the first checkpoint", err=True)
@@ -173,8 +190,8 @@ def _percent(value):
 @click.option("--checkpoint", type=click.Path(path_type=Path), help="A checkpoint.pt of fsslib train.")
 @click.option("--bank/--no-bank", default=True, help="Compute each image's features once; scores are identical.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of result.json.")
-def evaluate(model, backbone, weights, batch_norm, align, dataset, root, fold, shots, ways, size, protocol, split,
-             episodes, seed, annotation, checkpoint, bank, out):
+def evaluate(dataset, root, fold, shots, ways, size, protocol, split, episodes, seed, annotation, checkpoint, bank,
+             out, model, backbone, weights, **described):
     """Score a model on the novel classes of a fold; writes result.json."""
     from .annotations import annotator
     from .checkpoints import fill, load_checkpoint, refuse_seen
@@ -185,7 +202,8 @@ def evaluate(model, backbone, weights, batch_norm, align, dataset, root, fold, s
     from .protocols import get_protocol
     rules = get_protocol(protocol)
     classes = None if dataset == "folder" else novel_classes(dataset, fold)
-    network = _build(model, backbone, weights, batch_norm, align)
+    _refuse_no_extractor(model, described["extractor"], checkpoint)
+    network = _build(model, backbone, weights, **described)
     if checkpoint:
         state = load_checkpoint(checkpoint, network.architecture)
         fill(checkpoint, state, network)
@@ -216,21 +234,32 @@ def evaluate(model, backbone, weights, batch_norm, align, dataset, root, fold, s
 @click.option("--seed", type=int, help="Seed of episodes and augmentation.")
 @click.option("--precision", type=click.Choice(["auto", "32", "bf16"]), help="auto: bf16 where a GPU has it.")
 @click.option("--devices", type=int, help="GPUs, or processes on a CPU.")
+@click.option("--lr-times-ten/--lr-as-written", default=None, help="Ten times --lr, as the released code of PFENet and "
+              "QGNet does (else the model's default).")
+@click.option("--schedule", type=click.Choice(["step", "poly"]), help="Of the learning rate (else the model's).")
+@click.option("--views", type=int, help="Fixed views an image: 1 plain, 2 mirrored too (default), more PFENet's "
+              "augmentation; 0: new ones each time, without a bank.")
+@click.option("--validate-every", type=int, help="Steps between two scores on held-out base images; 0: never.")
+@click.option("--bank/--no-bank", default=None, help="Compute frozen features once, keep them on disk (default where "
+              "the backbone is frozen and views are fixed).")
 @click.option("--drop-novel", is_flag=True, help="Drop training images with novel classes (BAM) instead of "
               "calling them background (PFENet).")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of checkpoints and logs.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
-def train(model, backbone, weights, batch_norm, align, dataset, root, fold, shots, ways, size, config, drop_novel,
-          out, resume, **changes):
+def train(model, backbone, weights, batch_norm, extractor, extractor_backbone, options, dataset, root, fold, shots,
+          ways, size, config, bank, drop_novel, out, resume, **changes):
     """Train a model on the base classes of a fold."""
     from dataclasses import asdict, replace
 
+    from .bank import ModelBank
     from .config import load
     from .datasets import open_dataset
     from .folds import base_classes, novel_classes
+    from .models import model_class
+    from .protocols import get_protocol
     from .training import TrainingConfig, check_config, fit
     changes |= {"shots": shots, "ways": ways, "size": size}
-    settings = replace(load(TrainingConfig, config) if config else TrainingConfig(),
+    settings = replace(load(TrainingConfig, config) if config else TrainingConfig(**model_class(model).TRAINING),
                        **{k: v for k, v in changes.items() if v is not None})
     classes = base_classes(dataset, fold)
     out = out or Path("runs") / "train" / f"{model}-{dataset}-{backbone}-fold{fold}-{shots}shot"
@@ -239,10 +268,16 @@ def train(model, backbone, weights, batch_norm, align, dataset, root, fold, shot
     if resume and not checkpoint.exists():
         click.echo(f"{checkpoint}: not there yet, starting with the first step")
     check_config(settings)
-    network = _build(model, backbone, weights, batch_norm, align, settings.seed)
+    _refuse_no_extractor(model, extractor, None)
+    network = _build(model, backbone, weights, batch_norm, extractor, extractor_backbone, options, settings.seed)
+    images = open_dataset(dataset, root, "train")
+    if bank is None:
+        bank = getattr(network, "frozen", False) and batch_norm == "eval" and settings.views > 0
+    if bank:
+        bank = ModelBank(network, images, settings.size, get_protocol(settings.protocol).resize, dtype="float16")
     try:
-        fit(network, open_dataset(dataset, root, "train"), classes, settings, out, resume,
-            novel=novel_classes(dataset, fold) if drop_novel else ())
+        fit(network, images, classes, settings, out, resume,
+            novel=novel_classes(dataset, fold) if drop_novel else (), bank=bank or None)
     except KeyboardInterrupt:
         _interrupted(checkpoint)
     click.echo(f"last checkpoint: {checkpoint}")

@@ -53,6 +53,25 @@ def load(cls, source):
     return _build(cls, content, str(path))
 
 
+def parse_options(pairs, known):
+    """``NAME=VALUE`` texts -> dict of values with the types of ``known``: dict name -> default.
+
+    An unknown name, or a value of another type, raises InputError.
+    """
+    options = {}
+    for pair in pairs:
+        name, _, text = pair.partition("=")
+        if name not in known:
+            raise InputError(f"option {pair!r}", f"the unknown name {name!r}", f"one of {', '.join(known)}",
+                             "Correct the name.")
+        value = yaml.safe_load(text)
+        kind = type(known[name])
+        if kind is not type(None):
+            value = _convert(kind, value, f"option {name}")
+        options[name] = tuple(value) if isinstance(value, list) else value
+    return options
+
+
 def _build(cls, content, where):
     if not isinstance(content, dict):
         raise InputError(where, _name(content), "keys with values", "Write one 'key: value' a line.")

@@ -81,6 +81,11 @@ class EpisodeSampler:
             self._queries = sorted({i for found in self._images.values() for i in found})
 
     @property
+    def images(self):
+        """Indices of every image that an episode may show, as query or support."""
+        return sorted({i for found in self._images.values() for i in found})
+
+    @property
     def queries(self):
         """Number of different queries: an epoch."""
         return len(self._queries)

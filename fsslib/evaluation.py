@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from . import __version__
-from .bank import FeatureBank
+from .bank import ModelBank
 from .batches import EpisodeTensors, collate, query_labels
 from .checkpoints import weights_digest
 from .episodes import EpisodeList, EpisodeSampler
@@ -42,7 +42,7 @@ def evaluate(model, episodes, classes, protocol="pfenet", size=None, annotate=No
 
     ``classes``: the ids that the mean runs over · ``protocol``: decides the input geometry and the scored resolution ·
     ``size``: input px, default the protocol's · ``annotate``: see ``batches.EpisodeTensors`` · ``bank``: True computes
-    each image's features once for this run (identical scores); a FeatureBank is used as it is; False runs the encoder
+    each image's features once for this run (identical scores); a ModelBank is used as it is; False runs the networks
     for every image of every episode · ``described``: more entries for ``config``.
 
     The result holds config, versions, hardware, seconds, digests of data, episodes and weights, and the scores in
@@ -57,10 +57,12 @@ def evaluate(model, episodes, classes, protocol="pfenet", size=None, annotate=No
     model = model.to(device).eval()
     started, own_bank = time.perf_counter(), None
     if bank is True:
-        bank = own_bank = FeatureBank(dataset, model.encode, size, rules.resize, device=device)
+        bank = own_bank = ModelBank(model, dataset, size, rules.resize, keep=False, device=device)
     try:
         if bank:
-            bank.fill([j for e in episodes for j in (e.query, *sum(e.support, ()))], progress)
+            bank.refuse_other(model, dataset, size, rules.resize)
+            bank.fill([e.query for e in episodes], [j for e in episodes for j in sum(e.support, ())],
+                      progress=progress)
         features_done = time.perf_counter()
         data = EpisodeTensors(episodes, size, rules.resize, annotate=annotate, bank=bank or None)
         scores, extra = _score(model, data, EpisodeScores(classes, rules.absent), rules.scored, batch, device, progress)

@@ -27,7 +27,9 @@ from .transforms import check_geometry
 class TrainingConfig:
     """``steps``: optimiser steps · ``batch``: episodes a step and device · ``size``: input px · ``protocol``: rules
     that draw training queries and decide the input geometry · ``lr``, ``momentum``, ``weight_decay``: SGD ·
-    ``schedule``: ``"step"`` (x0.1 at a third and two thirds, PANet) or ``"poly"`` ((1 - t/T)^0.9, PFENet) ·
+    ``lr_times_ten``: ten times ``lr``, which PFENet's and QGNet's released code does (``index_split=-1``), whatever
+    their papers say · ``schedule``: ``"step"`` (x0.1 at a third and two thirds, PANet) or ``"poly"`` ((1 - t/T)^0.9,
+    PFENet) · ``views``: see ``batches.EpisodeTensors`` ·
     ``validation``: share of the training images held out; their base-class episodes are the only ones a choice may
     rest on · ``validate_every``: steps, 0 for never · ``checkpoint_every``: steps."""
     steps: int = 1000
@@ -37,11 +39,12 @@ class TrainingConfig:
     size: int = 225
     protocol: str = "panet"
     lr: float = 1e-3
+    lr_times_ten: bool = False
     momentum: float = 0.9
     weight_decay: float = 5e-4
     schedule: str = "step"
     seed: int = 0
-    augment: bool = True
+    views: int = 2
     validation: float = 0.1
     validate_every: int = 100
     validation_episodes: int = 100
@@ -52,10 +55,11 @@ class TrainingConfig:
 
 def learning_rate(config, step):
     """The rate at ``step`` 0..steps-1 of a fixed schedule."""
+    lr = config.lr * (10 if config.lr_times_ten else 1)
     if config.schedule == "poly":
-        return config.lr * (1 - step / config.steps) ** 0.9
+        return lr * (1 - step / config.steps) ** 0.9
     if config.schedule == "step":
-        return config.lr * 0.1 ** (3 * step // config.steps)
+        return lr * 0.1 ** (3 * step // config.steps)
     raise InputError("schedule", repr(config.schedule), "'step' or 'poly'", "Correct the name.")
 
 
@@ -83,13 +87,14 @@ def split_validation(dataset, share):
     return np.flatnonzero(~np.array(held_out)), np.flatnonzero(held_out)
 
 
-def fit(model, dataset, classes, config=TrainingConfig(), out=None, resume=False, novel=(), progress=True,
+def fit(model, dataset, classes, config=TrainingConfig(), out=None, resume=False, novel=(), bank=None, progress=True,
         report=None):
     """Trains ``model`` on episodes of ``classes`` (base classes) and leaves it with the last step's weights.
 
     ``out``: folder for ``checkpoint.pt``, ``log.csv``, ``config.json`` and TensorBoard events; None keeps nothing ·
     ``resume``: go on from ``out/checkpoint.pt``, to the same result as without the interruption (bitwise on CPU) ·
     ``novel``: classes whose images are dropped from training (BAM's rule; default: kept as background, PFENet's) ·
+    ``bank``: a ModelBank of this model, data and size; its frozen networks are then not run in the loop ·
     ``report``: called with each row of the log. Returns the rows: dicts with ``step``, ``loss``, each loss, ``lr``,
     ``seconds`` and, every ``validate_every`` steps, ``val_miou`` (percent) and ``val_distance``; row 0 holds the
     validation before the first step.
@@ -105,6 +110,8 @@ def fit(model, dataset, classes, config=TrainingConfig(), out=None, resume=False
     if config.validate_every:
         validation = EpisodeSampler(dataset, classes, config.shots, 0, config.protocol, config.ways,
                                     images=validation_images, exclude=novel).take(config.validation_episodes)
+    if bank is not None:
+        _fill_bank(bank, model, dataset, sampler, validation, config)
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], config.lr, config.momentum,
                                 weight_decay=config.weight_decay)
     data = {"dataset": dataset.name, "digest": dataset.digest, "classes": [int(c) for c in classes],
@@ -118,10 +125,10 @@ def fit(model, dataset, classes, config=TrainingConfig(), out=None, resume=False
         first, rows = restore(checkpoint, model, optimizer, config, data)
     log = RunLog(out, rows, config, first, ("val_miou", "val_distance")) if out and fabric.is_global_zero else None
     if validation and not rows and fabric.is_global_zero:
-        rows.append({"step": 0, **_validate(model, validation, classes, config, fabric.device)})
+        rows.append({"step": 0, **_validate(model, validation, classes, config, fabric.device, bank)})
         if log:
             log.add(rows[0])
-    batches = iter(_loader(sampler, config, fabric, first))
+    batches = iter(_loader(sampler, config, fabric, first, bank))
     bar = tqdm(range(first, config.steps), desc="train", unit="step", initial=first, total=config.steps,
                disable=not progress or not fabric.is_global_zero)
     for step in bar:
@@ -140,7 +147,7 @@ def fit(model, dataset, classes, config=TrainingConfig(), out=None, resume=False
                "lr": learning_rate(config, step), "seconds": time.perf_counter() - began}
         if validation and ((step + 1) % config.validate_every == 0 or step + 1 == config.steps):
             if fabric.is_global_zero:
-                row |= _validate(model, validation, classes, config, fabric.device)
+                row |= _validate(model, validation, classes, config, fabric.device, bank)
             fabric.barrier()
         rows.append(row)
         bar.set_postfix(loss=f"{row['loss']:.3f}", **{k: v for k, v in row.items() if k == "val_miou"}, refresh=False)
@@ -156,17 +163,29 @@ def fit(model, dataset, classes, config=TrainingConfig(), out=None, resume=False
     return rows
 
 
-def _loader(sampler, config, fabric, first):
+def _fill_bank(bank, model, dataset, sampler, validation, config):
+    """Every view of every image that training can meet; a bank of other features raises InputError."""
+    bank.refuse_other(model, dataset, config.size, sampler.protocol.resize)
+    if not getattr(model, "frozen", False) or model.backbone.batch_norm == "train":
+        raise InputError("feature bank", "a backbone that changes in training", "a frozen one, batch norm included",
+                         "Train with frozen=True and batch_norm=\"eval\", or without the bank.")
+    bank.fill(sampler.images, sampler.images, range(config.views))
+    if validation:
+        bank.fill([e.query for e in validation], [j for e in validation for j in sum(e.support, ())])
+
+
+def _loader(sampler, config, fabric, first, bank):
     """Batches of the steps from ``first`` on; step s of rank r sees the same episodes whenever it starts."""
     world, rank, B = fabric.world_size, fabric.global_rank, config.batch
     indices = [(s * world + rank) * B + b for s in range(first, config.steps) for b in range(B)]
-    tensors = EpisodeTensors(sampler, config.size, sampler.protocol.resize, config.augment, config.seed)
+    tensors = EpisodeTensors(sampler, config.size, sampler.protocol.resize, config.views, config.seed, bank=bank)
     return DataLoader(tensors, batch_size=B, sampler=indices, collate_fn=collate, num_workers=loader_workers(fabric),
                       pin_memory=fabric.device.type == "cuda", generator=torch.Generator())
 
 
 @torch.no_grad()
-def _validate(model, episodes, classes, config, device):
-    result = evaluate(model, episodes, classes, config.protocol, config.size, device=device, progress=False)
+def _validate(model, episodes, classes, config, device, bank):
+    result = evaluate(model, episodes, classes, config.protocol, config.size, bank=bank or True, device=device,
+                      progress=False)
     distance = {"val_distance": result["prototype_distance"]} if "prototype_distance" in result else {}
     return {"val_miou": result["miou"], **distance}

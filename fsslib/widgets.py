@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from .annotations import annotator
-from .bank import FeatureBank
+from .bank import ModelBank
 from .batches import EpisodeTensors
 from .datasets import open_dataset
 from .episodes import EpisodeList, EpisodeSampler
@@ -105,7 +105,7 @@ class PrototypeExplorer:
 
     def __init__(self, model, sampler, size):
         self.model, self.sampler, self.size = model.eval(), sampler, size
-        self.bank = FeatureBank(sampler.dataset, model.encode, size, "square")
+        self.bank = ModelBank(model, sampler.dataset, size, "square", keep=False)
 
     @torch.no_grad()
     def render(self, episode, shots, annotation, opacity):

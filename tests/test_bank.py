@@ -5,13 +5,15 @@ import pytest
 import torch
 from conftest import Toy, draw_toy
 
-from fsslib.bank import FeatureBank
+from fsslib.augmentation import view_of_image
+from fsslib.bank import FeatureBank, ModelBank
 from fsslib.batches import EpisodeTensors
 from fsslib.checkpoints import weights_digest
 from fsslib.episodes import EpisodeSampler
 from fsslib.errors import InputError
 from fsslib.evaluation import evaluate
 from fsslib.models import build_model
+from fsslib.training import TrainingConfig, fit
 from fsslib.transforms import image_to_input
 
 
@@ -72,7 +74,7 @@ def test_a_damaged_entry_is_computed_again(toy, encode, cache):
         bank.fill(range(24))
         good = bank[5]
         assert counted.images == 24
-        bank._features[5, 0, 0, 0] += 1
+        bank._view(0)[0][5, 0, 0, 0] += 1
         torch.testing.assert_close(bank[5], good, rtol=1e-5, atol=1e-6)
         assert counted.images == 25          # this one alone
         torch.testing.assert_close(bank[5], good, rtol=1e-5, atol=1e-6)
@@ -115,12 +117,10 @@ def test_the_place_depends_on_data_key_and_geometry(toy, encode, cache, tmp_path
 
 def test_without_a_key_nothing_stays(toy, encode, cache):
     bank = open_bank(toy, encode, key=None)
-    folder = bank.folder
-    bank.fill([0])
-    assert bank[0].any() and not any((cache / "bank").iterdir())        # unlinked while in use
+    bank.fill([0], views=(0, 1))
+    assert bank[0].any() and bank.view(0, 1).any() and not any((cache / "bank").iterdir())       # unlinked while in use
     bank.close()
     bank.close()
-    assert not folder.exists()
 
 
 def test_a_small_disk_is_told_before_the_work(toy, encode, cache, monkeypatch):
@@ -134,11 +134,74 @@ def test_a_small_disk_is_told_before_the_work(toy, encode, cache, monkeypatch):
     assert counted.images == before
 
 
-def test_features_in_batches(toy, encode, cache):
+def test_features_in_batches(toy, tiny_panet, encode, cache):
     episodes = EpisodeSampler(toy, (1, 2, 3), 2, 0, ways=2).take(3)
-    with open_bank(toy, encode) as bank:
+    with ModelBank(tiny_panet.eval(), toy, 40, "pad") as bank:
         plain, banked = EpisodeTensors(episodes, 40, "pad")[1], EpisodeTensors(episodes, 40, "pad", bank=bank)[1]
     assert banked.query_images is None and plain.query_features is None
     assert torch.equal(plain.support_masks, banked.support_masks) and torch.equal(plain.query_masks, banked.query_masks)
     torch.testing.assert_close(banked.support_features, encode(plain.support_images), rtol=1e-5, atol=1e-6)
     assert set(np.unique(plain.query_masks)) <= {0, 1, 2, 255}
+
+
+def qgnet(seed=0):
+    torch.manual_seed(seed)
+    return build_model("qgnet", "tiny", None, width=6)
+
+
+def test_views_are_the_encoders_output_of_the_same_picture(toy, encode, cache):
+    with open_bank(toy, encode) as bank:
+        bank.fill([3], views=range(4))
+        entries = [bank.view(3, view) for view in range(4)]
+        for view, entry in enumerate(entries):
+            image = view_of_image(toy[3].image, toy[3].mask, 40, "pad", view, 3)
+            torch.testing.assert_close(entry, encode(image[None])[0].detach(), rtol=1e-5, atol=1e-6)
+        assert not any(torch.allclose(entries[0], other) for other in entries[1:])
+        assert bank.missing(range(5), range(2)) == [(v, i) for v in range(2) for i in (0, 1, 2, 4)]
+
+
+@pytest.mark.parametrize("shots", [1, 3])
+def test_two_networks_score_the_same_with_and_without(toy, cache, shots):
+    episodes = EpisodeSampler(toy, (1, 2, 3, 4), shots, 0).take(12)
+    on, off = (evaluate(qgnet(), episodes, (1, 2, 3, 4), "pfenet", 40, bank=bank, progress=False)
+               for bank in (True, False))
+    assert on["scores"] == off["scores"]
+
+
+@pytest.mark.parametrize("views", [1, 2, 4])
+def test_training_is_the_same_with_and_without(toy, cache, views):
+    """The bank changes what is computed, never what is learned."""
+    config = TrainingConfig(steps=3, batch=2, size=40, validate_every=3, validation=0.3, validation_episodes=8,
+                            views=views, precision="32", **type(qgnet()).TRAINING)
+    models, rows = [qgnet(), qgnet()], []
+    with ModelBank(models[0], toy, 40, "pad") as bank:
+        for model, given in zip(models, (bank, None)):
+            rows.append(fit(model, toy, (1, 2, 3, 4), config, bank=given, progress=False))
+    for one, other in zip(*rows):
+        assert one["step"] == other["step"] and one.get("val_miou") == other.get("val_miou")
+        assert one.get("loss", 0) == pytest.approx(other.get("loss", 0), rel=1e-4)
+    for name, value in models[0].state_dict().items():
+        torch.testing.assert_close(value, models[1].state_dict()[name], rtol=1e-3, atol=1e-5)
+
+
+def test_models_of_one_network_share_its_features(toy, cache):
+    with ModelBank(qgnet(), toy, 40, "pad") as bank:
+        bank.fill(range(4), range(6))
+        assert not bank.parts[0].missing(range(6)) and bank.parts[1].missing(range(6)) == [(0, 4), (0, 5)]
+    torch.manual_seed(0)
+    with ModelBank(build_model("pfenet", "tiny", None, width=3), toy, 40, "pad") as other:
+        assert not other.parts[0].missing(range(6))
+
+
+@pytest.mark.parametrize("change", [dict(frozen=False), dict(batch_norm="train")])
+def test_a_backbone_that_learns_takes_no_bank(toy, cache, change):
+    torch.manual_seed(0)
+    model = build_model("pfenet", "tiny", None, width=6, **change)
+    with ModelBank(model, toy, 40, "pad") as bank, pytest.raises(InputError, match="backbone that changes"):
+        fit(model, toy, (1, 2, 3, 4), TrainingConfig(size=40, protocol="pfenet", validate_every=0), bank=bank, progress=False)
+
+
+def test_new_views_every_time_take_no_bank(toy, cache):
+    episodes = EpisodeSampler(toy, (1, 2), 1, 0).take(2)
+    with ModelBank(qgnet(), toy, 40, "pad") as bank, pytest.raises(InputError, match="views"):
+        EpisodeTensors(episodes, 40, "pad", views=0, bank=bank)

@@ -118,7 +118,7 @@ def test_train_then_evaluate(monkeypatch, capsys, tmp_path, toy_voc):
         assert code == 2 and "found a model trained on the classes 2 " in err
     code, _, err = call(monkeypatch, capsys, "train", *options, "--config", "quick.yaml", "--steps", 2)
     assert code == 2 and "checkpoint of an earlier run" in err
-    code, _, err = call(monkeypatch, capsys, "evaluate", *options, *checkpoint, "--no-align")
+    code, _, err = call(monkeypatch, capsys, "evaluate", *options, *checkpoint, "--option", "align=false")
     assert code == 2 and "found a checkpoint of panet on tiny" in err
     code, _, err = call(monkeypatch, capsys, "train", *options, "--config", "quick.yaml", "--resume", "--steps", 9)
     assert code == 2 and "Resume with the same options" in err

@@ -152,7 +152,7 @@ def test_flips_move_image_and_mask_together_and_repeat(toy):
     from fsslib.batches import EpisodeTensors
     episodes = drawn(toy, count=16)
     plain = EpisodeTensors(episodes, 64, "pad")
-    flipped = EpisodeTensors(episodes, 64, "pad", augment=True, seed=3)
+    flipped = EpisodeTensors(episodes, 64, "pad", views=2, seed=3)
     state, sides = torch.random.get_rng_state(), []
     for i in range(16):
         one, other = plain[i], flipped[i]

@@ -108,3 +108,12 @@ def test_a_support_without_object_gives_zero():
 def test_other_channels_are_refused():
     with pytest.raises(InputError, match=r"query of \(batch, channels\) \(1, 6\) and a key of \(1, 4\).*projection"):
         prior_region_map(features(1, 6, 2, 2), features(1, 4, 2, 2))
+
+
+def test_the_gradient_is_finite_where_a_position_is_empty():
+    """A projection ends in a ReLU and a dropout: a position may be 0 in every channel."""
+    query, key = torch.rand(1, 3, 2, 2, requires_grad=True), torch.rand(1, 3, 2, 2)
+    key[..., 0, 0] = 0
+    key.requires_grad_()
+    cosine_max_map(query * torch.tensor([[1.0, 0.0], [1.0, 1.0]]), key).sum().backward()
+    assert query.grad.isfinite().all() and key.grad.isfinite().all() and query.grad.abs().sum() > 0

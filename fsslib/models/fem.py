@@ -69,4 +69,9 @@ def classifier(width):
 
 
 def resized(x, size):
-    return x if x.shape[2:] == tuple(size) else F.interpolate(x, tuple(size), mode="bilinear", align_corners=True)
+    """(B,C,h,w) -> (B,C,*size), bilinear with align_corners=True; C may be 0."""
+    if x.shape[2:] == tuple(size):
+        return x
+    if not x.shape[1]:
+        return x.new_zeros(*x.shape[:2], *size)
+    return F.interpolate(x, tuple(size), mode="bilinear", align_corners=True)

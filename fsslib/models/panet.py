@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from . import EpisodeOutput
+from .encoder import Encoder
 from .prototypes import lower, masked_average
 
 
@@ -20,15 +21,15 @@ class PANet(nn.Module):
     def __init__(self, backbone, maps=None, align=True, scale=20.0):
         super().__init__()
         self.backbone, self.align, self.scale = backbone, align, scale
-        self.maps = tuple(maps or backbone.prototype_maps)
+        self.encoders = [Encoder(backbone, maps or backbone.prototype_maps)]
 
     OPTIONS = dict(zip(("maps", "align", "scale"), __init__.__defaults__))
 
+    TRAINING = {}
+
     def encode(self, images):
         """float (...,3,S,S) in 0..1 -> features float (...,C,h,w)."""
-        found = self.backbone(images.flatten(0, -4).contiguous(memory_format=torch.channels_last))
-        features = torch.cat([found[name] for name in self.maps], 1)
-        return features.unflatten(0, images.shape[:-3])
+        return self.encoders[0](images)
 
     def forward(self, batch):
         support, query = batch.support_features, batch.query_features      # (B,N,K,C,h,w), (B,C,h,w)

@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 
 from ..annotations import annotator
-from ..bank import FeatureBank
-from ..checkpoints import fill, load_checkpoint, weights_digest
+from ..bank import ModelBank
+from ..checkpoints import fill, load_checkpoint
 from ..datasets import open_dataset
 from ..evaluation import evaluate, protocol_episodes
 from ..folds import FOLDS, base_classes, novel_classes
@@ -75,13 +75,11 @@ def perform(name, row, out, bank=None):
     settings, rules = SETTINGS[name], get_protocol(row.protocol)
     dataset = open_dataset(settings.dataset, split=rules.split)
     model = _model(row, settings, out)
-    digest = weights_digest(model)
-    if bank is None or bank.key != (digest, row.protocol):
+    if bank is None or (bank.digests, bank.protocol) != ([model.encoders[0].digest], row.protocol):
         if bank:
             bank.close()
-        bank = FeatureBank(dataset, model.encode, row.size, rules.resize, dtype="float16",
-                           key=digest if row.training == "free" else None)
-        bank.key = (digest, row.protocol)
+        bank = ModelBank(model, dataset, row.size, rules.resize, keep=row.training == "free", dtype="float16")
+        bank.protocol = row.protocol
     classes = novel_classes(settings.dataset, row.fold)
     episodes = protocol_episodes(dataset, classes, row.shots, row.protocol, row.ways,
                                  settings.episodes // len(rules.seeds))

@@ -1,0 +1,40 @@
+"""Encoders: which of a backbone's maps a model looks at, side by side in one tensor."""
+
+import torch
+
+from ..checkpoints import weights_digest
+from ..errors import InputError
+from ..storage import sha256_json
+
+STRIDE = 8
+
+
+class Encoder:
+    """``backbone`` and names of ``maps``: images float (...,3,S,S) in 0..1 -> (...,C,h,w), the maps' channels in order.
+
+    An image smaller than the stride raises InputError.
+    """
+
+    def __init__(self, backbone, maps):
+        self.backbone, self.maps = backbone, tuple(maps)
+
+    @property
+    def channels(self):
+        """Number of channels of each map."""
+        return [self.backbone.channels[name] for name in self.maps]
+
+    def __call__(self, images):
+        if min(images.shape[-2:]) < STRIDE:
+            raise InputError("image", f"{images.shape[-2]}x{images.shape[-1]} px", f"at least {STRIDE} px a side, "
+                             "the stride of the features", "Give a larger image.")
+        found = self.backbone(images.flatten(0, -4).contiguous(memory_format=torch.channels_last))
+        return torch.cat([found[name] for name in self.maps], 1).unflatten(0, images.shape[:-3])
+
+    def split(self, features):
+        """(...,C,h,w) -> the maps, in order; channels that follow them are left aside."""
+        return features[..., :sum(self.channels), :, :].split(self.channels, dim=-3)
+
+    @property
+    def digest(self):
+        """sha256 (hex) of the maps' names and the weights, as they are now."""
+        return sha256_json([self.maps, weights_digest(self.backbone)])

@@ -1,0 +1,102 @@
+"""PFENet: a training-free prior map and a decoder that works at several scales.
+
+Tian, Zhao, Shu, Yang, Li, Jia: Prior Guided Feature Enrichment Network for Few-Shot Segmentation, TPAMI 2020. The
+object of the support becomes one vector, as in PANet; but a small network learns to compare, and a map of
+high-level similarity, computed without learning, tells it where to look.
+"""
+
+import warnings
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from . import EpisodeOutput
+from ..errors import InputError
+from ..regions import guided_region_map
+from .encoder import Encoder
+from .fem import FEM, resized
+from .prototypes import masked_average
+
+EPSILON = 5e-4                               # of the masked average
+
+
+class PFENet(nn.Module):
+    """``width``: channels of the reduced features · ``bins``: see ``fem.FEM``; PFENet's own at 473 px are
+    60, 30, 15, 8, these shares fit every size · ``guided``: use the guided map · ``masked_pass``: the support's
+    high-level features from masked mid-level ones, as in the released code; by default an unmasked pass, which does
+    not depend on the mask and can be kept. Both are masked again · ``frozen``: the backbone does not learn (released
+    code) or does, on base classes (QGNet's section 4.2.1).
+    """
+
+    def __init__(self, backbone, width=256, bins=(1.0, 0.5, 0.25, 0.125), guided=True, masked_pass=False, frozen=True):
+        super().__init__()
+        self.backbone = backbone.requires_grad_(not frozen)
+        self.frozen, self.guided, self.masked_pass = frozen, guided, masked_pass
+        self.encoders = [Encoder(backbone, ("layer3", "layer2", "layer4"))]
+        mid = backbone.channels["layer3"] + backbone.channels["layer2"]
+        self.reduce_query, self.reduce_support = reduction(mid, width), reduction(mid, width)
+        self.fem = FEM(self.count_maps(), width, bins)
+
+    OPTIONS = dict(zip(("width", "bins", "guided", "masked_pass", "frozen"), __init__.__defaults__))
+    TRAINING = dict(lr=0.0025, lr_times_ten=True, schedule="poly", weight_decay=1e-4, protocol="pfenet")
+
+    def count_maps(self):
+        return int(self.guided)
+
+    def forward(self, batch):
+        """EpisodeBatch of one way -> EpisodeOutput; ``maps`` hold (B,1,h,w) in 0..1, ``losses`` main and auxiliary."""
+        support, query, masks = *self.features(batch), one_way(batch.support_masks)
+        layer3, layer2, q_high = self.encoders[0].split(query)                          # (B, C, h, w) each
+        s3, s2, s_high = self.encoders[0].split(support)                                # (B, K, C, h, w) each
+        (B, K), size = masks.shape[:2], layer3.shape[2:]
+        m = resized((masks == 1).to(query.dtype), size)                                 # (B, K, h, w)  soft edges
+        if not self.training and not m.flatten(2).any(2).all():
+            warnings.warn(f"a support mask has no foreground left at {size[0]}x{size[1]}: its prototype and its map "
+                          "are 0; show a larger object or use a larger input")
+        q = self.reduce_query(torch.cat([layer3, layer2], 1))                           # (B, W, h, w)
+        s = self.reduce_support(torch.cat([s3, s2], 2).flatten(0, 1)).unflatten(0, (B, K))
+        prototype = masked_average(s, m, EPSILON).mean(1)                               # (B, W)
+        maps = {}
+        if self.guided:
+            if self.masked_pass:
+                s_high = self.backbone.high_level((s3 * m[:, :, None]).flatten(0, 1)).unflatten(0, (B, K))
+            maps["guided"] = guided_region_map(q_high, s_high, masks)                   # (B, 1, h, w)
+        maps |= self.further_maps(query, q_high)
+        logits, auxiliary = self.fem(q, prototype, torch.cat([q[:, :0], *maps.values()], 1))
+        target = batch.query_masks
+        output = EpisodeOutput(resized(logits, target.shape[-2:]), maps=maps)           # (B, 2, S, S)
+        if self.training:
+            output.losses["main"] = cross_entropy(logits, target)
+            output.losses["auxiliary"] = sum(cross_entropy(x, target) for x in auxiliary) / len(auxiliary)
+        return output
+
+    def further_maps(self, query, q_high):
+        return {}
+
+    def features(self, batch):
+        """(support (B,K,C,h,w), query (B,C',h,w)), from the batch or from its images."""
+        if batch.query_features is not None:
+            return one_way(batch.support_features), batch.query_features
+        support, query = one_way(batch.support_images), batch.query_images
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            both = self.encoders[0](torch.cat([support.flatten(0, 1), query]))
+            support, query = both[:-len(query)].unflatten(0, support.shape[:2]), both[-len(query):]
+            return support, torch.cat([query, *(encode(batch.query_images) for encode in self.encoders[1:])], 1)
+
+
+def one_way(tensor):
+    """(B,1,K,...) -> (B,K,...); more ways raise InputError."""
+    if tensor.shape[1] != 1:
+        raise InputError("ways", f"{tensor.shape[1]}", "1", "PFENet and QGNet answer one class at a time; use panet.")
+    return tensor[:, 0]
+
+
+def reduction(channels, width):
+    """1x1 convolution without bias, ReLU, dropout of whole channels."""
+    return nn.Sequential(nn.Conv2d(channels, width, 1, bias=False), nn.ReLU(), nn.Dropout2d(0.5))
+
+
+def cross_entropy(logits, target):
+    """Of logits (B,2,h,w), resized to the target (B,S,S) first; 255 does not count."""
+    return F.cross_entropy(resized(logits, target.shape[-2:]), target, ignore_index=255)

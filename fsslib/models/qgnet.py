@@ -1,0 +1,66 @@
+"""QGNet: PFENet's decoder with a second map, drawn from the query alone by a network that learned without labels.
+
+Liu, Wu, Zhao, Fang, Fu, Chen: Few-Shot Segmentation with Global and Local Contrastive Learning, 2021. The *prior
+extractor* F_p was pretrained by contrast (``fsslib.contrast``); where its features of the query agree with those of
+the supervised backbone F, the *prior region map* is high (eq. 9-12).
+"""
+
+import warnings
+
+from torch import nn
+
+from ..errors import InputError
+from ..regions import prior_region_map
+from .encoder import Encoder
+from .pfenet import PFENet
+
+PROJECTIONS = ("none", "learned")
+
+
+class QGNet(PFENet):
+    """``extractor``: F_p, a backbone that never learns here · ``prior``: use the prior map · ``projection``:
+    ``"none"``, the paper's plain cosine, or ``"learned"``, the released code's two 3x3 convolutions, which also bring
+    networks of different widths together · ``options``: PFENet's.
+    """
+
+    def __init__(self, backbone, extractor, prior=True, projection="none", **options):
+        if projection not in PROJECTIONS:
+            raise InputError("projection", repr(projection), f"one of {', '.join(PROJECTIONS)}", "Correct the name.")
+        self.prior = prior
+        super().__init__(backbone, **options)
+        self.extractor, self.projection = extractor.requires_grad_(False), projection
+        if not prior:
+            return
+        self.encoders.append(Encoder(extractor, ("layer4",)))
+        C, C_p, W = backbone.channels["layer4"], extractor.channels["layer4"], self.reduce_query[0].out_channels
+        if projection == "learned":
+            self.project_query, self.project_prior = projected(C, W), projected(C_p, W)
+        elif C != C_p:
+            raise InputError("prior extractor", f"{C_p} channels from {extractor.name}", f"{C} as {backbone.name} has",
+                             "Take an extractor of the same backbone, or projection=\"learned\".")
+        elif self.frozen and same_weights(backbone, extractor):
+            warnings.warn("prior extractor and backbone are one network: every cosine is 1 and the prior map is "
+                          "rounding noise; give a pretrained extractor, or projection=\"learned\"")
+
+    OPTIONS = {"prior": True, "projection": "none", **PFENet.OPTIONS}
+
+    def count_maps(self):
+        return super().count_maps() + int(self.prior)
+
+    def further_maps(self, query, q_high):
+        if not self.prior:
+            return {}
+        (p,) = self.encoders[1].split(query[:, sum(self.encoders[0].channels):])        # (B, C_p, h, w)
+        if self.projection == "learned":
+            q_high, p = self.project_query(q_high), self.project_prior(p)
+        return {"prior": prior_region_map(q_high, p)}                                   # (B, 1, h, w)
+
+
+def projected(channels, width):
+    """3x3 convolution without bias, ReLU, dropout of whole channels."""
+    return nn.Sequential(nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.ReLU(), nn.Dropout2d(0.5))
+
+
+def same_weights(one, other):
+    a, b = one.state_dict(), other.state_dict()
+    return a.keys() == b.keys() and all(a[name].shape == b[name].shape and bool((a[name] == b[name]).all()) for name in a)
