@@ -31,10 +31,11 @@ def save_checkpoint(path, **state):
         part.write_bytes(buffer.getbuffer())
 
 
-def load_checkpoint(path, architecture):
+def load_checkpoint(path, architecture=None):
     """Reads what ``save_checkpoint`` wrote, without unpickling code.
 
-    A missing or damaged file, or one of another ``architecture`` (model, backbone, options), raises InputError.
+    A missing or damaged file, or one of another ``architecture`` (model, backbone, options; None: any), raises
+    InputError.
     """
     if not Path(path).is_file():
         raise InputError(path, "a folder" if Path(path).is_dir() else "no such file", "a checkpoint",
@@ -49,7 +50,7 @@ def load_checkpoint(path, architecture):
     if lacking:
         raise InputError(path, f"no readable checkpoint (in its part {lacking[0]!r})", "a file written by fsslib train",
                          "Copy it again or train again.")
-    if state["architecture"] != architecture:
+    if architecture is not None and state["architecture"] != architecture:
         raise InputError(path, f"a checkpoint of {found}", _name(architecture),
                          "Build the model with the options that it was trained with.")
     return state

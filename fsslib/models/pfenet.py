@@ -47,8 +47,8 @@ class PFENet(nn.Module):
     def forward(self, batch):
         """EpisodeBatch of one way -> EpisodeOutput; ``maps`` hold (B,1,h,w) in 0..1, ``losses`` main and auxiliary."""
         support, query, masks = *self.features(batch), one_way(batch.support_masks)
-        layer3, layer2, q_high = self.encoders[0].split(query)                          # (B, C, h, w) each
-        s3, s2, s_high = self.encoders[0].split(support)                                # (B, K, C, h, w) each
+        layer3, layer2, _ = self.encoders[0].split(query)                               # (B, C, h, w) each
+        s3, s2, _ = self.encoders[0].split(support)                                     # (B, K, C, h, w) each
         (B, K), size = masks.shape[:2], layer3.shape[2:]
         m = resized((masks == 1).to(query.dtype), size)                                 # (B, K, h, w)  soft edges
         if not self.training and not m.flatten(2).any(2).all():
@@ -57,12 +57,7 @@ class PFENet(nn.Module):
         q = self.reduce_query(torch.cat([layer3, layer2], 1))                           # (B, W, h, w)
         s = self.reduce_support(torch.cat([s3, s2], 2).flatten(0, 1)).unflatten(0, (B, K))
         prototype = masked_average(s, m, EPSILON).mean(1)                               # (B, W)
-        maps = {}
-        if self.guided:
-            if self.masked_pass:
-                s_high = self.backbone.high_level((s3 * m[:, :, None]).flatten(0, 1)).unflatten(0, (B, K))
-            maps["guided"] = guided_region_map(q_high, s_high, masks)                   # (B, 1, h, w)
-        maps |= self.further_maps(query, q_high)
+        maps = self.region_maps(support, query, masks)
         logits, auxiliary = self.fem(q, prototype, torch.cat([q[:, :0], *maps.values()], 1))
         target = batch.query_masks
         output = EpisodeOutput(resized(logits, target.shape[-2:]), maps=maps)           # (B, 2, S, S)
@@ -71,8 +66,15 @@ class PFENet(nn.Module):
             output.losses["auxiliary"] = sum(cross_entropy(x, target) for x in auxiliary) / len(auxiliary)
         return output
 
-    def further_maps(self, query, q_high):
-        return {}
+    def region_maps(self, support, query, masks):
+        """dict name -> (B,1,h,w) in 0..1, from features (B,K,C,h,w), (B,C',h,w) and masks (B,K,S,S)."""
+        if not self.guided:
+            return {}
+        (_, _, q_high), (s3, _, s_high) = self.encoders[0].split(query), self.encoders[0].split(support)
+        if self.masked_pass:
+            m = resized((masks == 1).to(query.dtype), s3.shape[-2:])
+            s_high = self.backbone.high_level((s3 * m[:, :, None]).flatten(0, 1)).unflatten(0, s3.shape[:2])
+        return {"guided": guided_region_map(q_high, s_high, masks)}
 
     def features(self, batch):
         """(support (B,K,C,h,w), query (B,C',h,w)), from the batch or from its images."""

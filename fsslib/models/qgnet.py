@@ -47,13 +47,15 @@ class QGNet(PFENet):
     def count_maps(self):
         return super().count_maps() + int(self.prior)
 
-    def further_maps(self, query, q_high):
-        if not self.prior:
-            return {}
-        (p,) = self.encoders[1].split(query[:, sum(self.encoders[0].channels):])        # (B, C_p, h, w)
-        if self.projection == "learned":
-            q_high, p = self.project_query(q_high), self.project_prior(p)
-        return {"prior": prior_region_map(q_high, p)}                                   # (B, 1, h, w)
+    def region_maps(self, support, query, masks):
+        maps = super().region_maps(support, query, masks)
+        if self.prior:
+            own = sum(self.encoders[0].channels)
+            (_, _, x), (p,) = self.encoders[0].split(query), self.encoders[1].split(query[:, own:])   # (B, C_p, h, w)
+            if self.projection == "learned":
+                x, p = self.project_query(x), self.project_prior(p)
+            maps["prior"] = prior_region_map(x, p)                                                    # (B, 1, h, w)
+        return maps
 
 
 def projected(channels, width):

@@ -15,7 +15,8 @@ from tqdm.auto import tqdm
 from ..errors import InputError
 from ..storage import read_json
 
-STUDIES = {"panet_shapes": "panet", "panet_voc": "panet", "contrast_voc": "contrast"}
+STUDIES = {"panet_shapes": "panet", "panet_voc": "panet", "contrast_voc": "contrast", "contrast_shapes": "contrast",
+           "qgnet_shapes": "decoders", "qgnet_voc": "decoders", "maps_shapes": "maps", "maps_voc": "maps"}
 
 
 def run_study(name, out, results, only=None):

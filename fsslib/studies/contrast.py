@@ -41,12 +41,13 @@ RUNS = (Run("imagenet", "none"), Run("random", "none"),
         *(Run("imagenet", loss, patches, batch_norm="eval") for loss, patches in (
             ("both", "slic"), ("both", "felzenszwalb"), ("global", "slic"), ("local", "slic"))))
 
-SETTINGS = {"contrast_voc": ("voc", PretrainConfig(epochs=6, probe_every=3, probe_images=250))}
+SETTINGS = {"contrast_voc": ("voc", PretrainConfig(epochs=6, probe_every=3, probe_images=250)),
+            "contrast_shapes": ("shapes", PretrainConfig(epochs=6, probe_every=3, probe_images=250))}
 
 
 def runs(name):
-    """Every Run of the study."""
-    return RUNS
+    """Every Run of the study; on shapes the start and the one extractor that other studies need."""
+    return RUNS if name != "contrast_shapes" else (RUNS[0], Run("imagenet", "global", batch_norm="eval"))
 
 
 def perform(name, row, out, _=None):
@@ -70,11 +71,11 @@ def perform(name, row, out, _=None):
 def tabulate(name, out, results):
     """Collects the finished runs into ``results/NAME.json``: probes, paired differences, loss curves by epoch."""
     dataset_name, config = SETTINGS[name]
-    found = {row: read_json(out / row.name / "result.json") for row in RUNS
+    found = {row: read_json(out / row.name / "result.json") for row in runs(name)
              if (out / row.name / "result.json").exists()}
     table = {"command": f"fsslib results run {name}", "study": name, "dataset": dataset_name,
              "training": asdict(config), "rows": [_line(row, result, dataset_name) for row, result in found.items()],
-             "not_run": [row.name for row in RUNS if row not in found], "differences": _differences(found)}
+             "not_run": [row.name for row in runs(name) if row not in found], "differences": _differences(found)}
     first = next(iter(found.values()), {})
     table |= {k: first.get(k) for k in ("versions", "hardware")}
     write_json(results / f"{name}.json", table)

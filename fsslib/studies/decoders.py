@@ -1,0 +1,262 @@
+"""QGNet, PFENet and PANet on the same episodes; what each map, projection and prior extractor is worth (Tables 1, 5, 6)."""
+
+import shutil
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+import torch
+
+from ..bank import ModelBank
+from ..checkpoints import fill, load_checkpoint
+from ..datasets import open_dataset
+from ..evaluation import evaluate, protocol_episodes
+from ..folds import FOLDS, base_classes, novel_classes
+from ..metrics import EpisodeScores
+from ..models import build_model
+from ..protocols import get_protocol
+from ..storage import read_json, write_json
+from ..training import TrainingConfig, fit
+from . import contrast, panet
+
+
+@dataclass(frozen=True)
+class Run:
+    """One row. ``model``: ``qgnet``, ``pfenet``, or PANet ``panet-free`` (no training) and ``panet-par`` ·
+    ``extractor``: QGNet's, a name of ``EXTRACTORS``, ``random`` or ``imagenet``."""
+    model: str
+    fold: int
+    shots: int = 1
+    seed: int = 0
+    guided: bool = True
+    extractor: str = ""
+    projection: str = "none"
+
+    @property
+    def training(self):
+        """What names a training: everything but the shots of the test."""
+        return "-".join((self.model, *([self.extractor] if self.extractor else []),
+                         *([] if self.guided else ["noguided"]),
+                         *([] if self.projection == "none" else [f"{self.projection}projection"]),
+                         f"fold{self.fold}", f"seed{self.seed}"))
+
+    @property
+    def name(self):
+        return f"{self.training}-{self.shots}shot"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """``seeds``, ``extractor``: of each fold; the extractor is the contrastive one with frozen batch norm whose probe is
+    highest on the fold's base classes (column *base* of the extractors' study) · ``extractors``, ``panet``: studies
+    that hold those runs · ``ablation``: fold of the ablations, -1 for none."""
+    dataset: str
+    size: int
+    episodes: int
+    width: int
+    training: TrainingConfig
+    seeds: dict
+    extractor: tuple
+    extractors: str
+    panet: str
+    ablation: int = -1
+    backbone: str = "efficientnet_lite0"
+    drop_novel: bool = False
+
+
+PFENET = dict(batch=8, lr=0.0025, lr_times_ten=True, schedule="poly", weight_decay=1e-4, protocol="pfenet",
+              validation_episodes=50)
+SETTINGS = {
+    "qgnet_voc": Settings("voc", 225, 1000, 64, TrainingConfig(**PFENET, steps=400, size=225),
+                          {0: (0, 1, 2), 1: (0,), 2: (0, 1, 2), 3: (0,)}, ("felzenszwalb", "global", "global", "global"),
+                          "contrast_voc", "panet_voc", ablation=0),
+    "qgnet_shapes": Settings("shapes", 161, 500, 64, TrainingConfig(**PFENET, steps=400, size=161),
+                             {0: (0, 1, 2), 1: (0,), 2: (0,), 3: (0,)}, ("global",) * 4, "contrast_shapes",
+                             "panet_shapes"),
+}
+
+EXTRACTORS = {"both": ("both", "slic"), "felzenszwalb": ("both", "felzenszwalb"), "global": ("global", "slic"),
+              "local": ("local", "slic")}
+
+
+def runs(name):
+    """Every Run of the study: the comparison of systems, then the ablations."""
+    settings = SETTINGS[name]
+    rows = [Run(model, fold, shots, seed, extractor=settings.extractor[fold] if model == "qgnet" else "")
+            for seed in range(3) for fold in range(FOLDS) if seed in settings.seeds[fold]
+            for model in ("qgnet", "pfenet") for shots in (1, 5)]
+    rows += [Run(model, fold, shots) for model in ("panet-free", "panet-par") for shots in (1, 5) for fold in range(FOLDS)]
+    if settings.ablation < 0:
+        return rows
+    for seed in settings.seeds[settings.ablation]:
+        one = Run("qgnet", settings.ablation, seed=seed, extractor=settings.extractor[settings.ablation])
+        rows += [replace(one, model="pfenet", extractor="", guided=False), replace(one, guided=False),
+                 *(replace(one, extractor=e) for e in ("random", "imagenet", *EXTRACTORS) if e != one.extractor),
+                 replace(one, projection="learned")]
+    return rows
+
+
+def perform(name, row, out, bank=None):
+    """Trains and scores one row under ``out``. Returns the test images' feature bank; the next row takes it over if it
+    looks at the same networks."""
+    settings = SETTINGS[name]
+    if row.model.startswith("panet"):
+        _panet(settings, row, out)
+        return bank
+    model, log = trained(name, row, out)
+    dataset, rules = open_dataset(settings.dataset, split="val"), get_protocol("pfenet")
+    if bank is None or bank.digests != [encoder.digest for encoder in model.encoders]:
+        if bank:
+            bank.close()
+        bank = ModelBank(model, dataset, settings.size, rules.resize, dtype="float16")
+    classes = novel_classes(settings.dataset, row.fold)
+    episodes = protocol_episodes(dataset, classes, row.shots, "pfenet", episodes=settings.episodes)
+    steps = [entry["seconds"] for entry in log if "seconds" in entry]
+    evaluate(model, episodes, classes, "pfenet", settings.size, bank=bank, out=out / row.name, fold=row.fold,
+             seed=row.seed, training_seconds=round(sum(steps), 1), training_steps=len(steps))
+    return bank
+
+
+def _panet(settings, row, out):
+    """PANet's runs belong to another study, on the same episodes: made there if missing, copied here."""
+    other = panet.Run("efficientnet_lite0", settings.size, row.fold, row.shots, training=row.model.split("-")[1])
+    folder = out.parent / settings.panet
+    if not (folder / other.name / "result.json").exists():
+        panet.perform(settings.panet, other, folder)
+    (out / row.name).mkdir(parents=True, exist_ok=True)
+    shutil.copy(folder / other.name / "result.json", out / row.name / "result.json")
+
+
+def trained(name, row, out):
+    """(the row's model with the last weights of its schedule, rows of its log); trains what is missing."""
+    settings = SETTINGS[name]
+    config = replace(settings.training, seed=row.seed, validate_every=settings.training.steps // 4)
+    options = dict(width=settings.width, guided=row.guided)
+    if row.model == "qgnet":
+        options |= dict(projection=row.projection, extractor=extractor(settings.extractors, row.extractor, out.parent))
+    torch.manual_seed(row.seed)
+    model = build_model(row.model, settings.backbone, panet.default_weights(settings.backbone), **options)
+    checkpoint = out / f"train-{row.training}" / "checkpoint.pt"
+    if not checkpoint.exists() or load_checkpoint(checkpoint, model.architecture)["step"] < config.steps:
+        dataset, novel = open_dataset(settings.dataset, split="train"), novel_classes(settings.dataset, row.fold)
+        with ModelBank(model, dataset, settings.size, "pad", dtype="float16") as bank:
+            fit(model, dataset, base_classes(settings.dataset, row.fold), config, checkpoint.parent, resume=True,
+                novel=novel if settings.drop_novel else (), bank=bank)
+    state = load_checkpoint(checkpoint, model.architecture)
+    fill(checkpoint, state, model)
+    return model, state["rows"]
+
+
+def extractor(study, name, studies):
+    """Weights for ``build_model``'s ``extractor``: a file, ``"imagenet"``, or None for a random start. A contrastive
+    one is pretrained if ``studies`` does not hold it."""
+    if name in ("random", "imagenet"):
+        return {"random": None, "imagenet": "imagenet"}[name]
+    run = contrast.Run("imagenet", *EXTRACTORS[name], batch_norm="eval")
+    if not (studies / study / run.name / "result.json").exists():
+        contrast.perform(study, run, studies / study)
+    return studies / study / run.name / "extractor.safetensors"
+
+
+def tabulate(name, out, results):
+    """Collects the finished runs into ``results/NAME.json``: rows without episodes, means over seeds and folds, paired
+    differences, curves of the trainings."""
+    settings = SETTINGS[name]
+    found = {row: read_json(out / row.name / "result.json") for row in runs(name)
+             if (out / row.name / "result.json").exists()}
+    groups = _grouped(found)
+    table = {"command": f"fsslib results run {name}", "study": name,
+             "settings": {**asdict(settings), "seeds": [list(settings.seeds[f]) for f in range(FOLDS)]},
+             "rows": [_line(row, result) for row, result in found.items()],
+             "not_run": [row.name for row in runs(name) if row not in found],
+             "means": _means(groups, settings), "differences": _differences(groups, settings),
+             "curves": _curves(found, out)}
+    first = next((result for row, result in found.items() if not row.model.startswith("panet")), {})
+    table |= {k: first.get(k) for k in ("versions", "hardware")}
+    write_json(results / f"{name}.json", table)
+    return results / f"{name}.json"
+
+
+def _line(row, result):
+    line = {**asdict(row), "name": row.name, **{k: result[k] for k in ("miou", "fb_iou", "intervals", "per_class", "seconds")}}
+    line |= {k: v for k, v in result["config"].items() if k.startswith("training_")}
+    return line | {"episodes": result["config"]["episodes"], "episodes_digest": result["digests"]["episodes"]}
+
+
+def _grouped(found):
+    """dict Run with seed 0 -> (mean mIoU over its seeds, resampled means, mIoU of each seed).
+
+    Every seed is resampled with the same query images, so that differences of two settings are paired.
+    """
+    groups = {}
+    for row, result in found.items():
+        groups.setdefault(replace(row, seed=0), {})[row.seed] = result
+    pooled = {}
+    for row, seeds in groups.items():
+        scores = [EpisodeScores.from_dict(result["scores"]) for result in seeds.values()]
+        pooled[row] = (np.mean([s.miou() for s in scores]), np.mean([s.resampled(row.fold)[0] for s in scores], 0),
+                       {str(seed): result["miou"] for seed, result in seeds.items()})
+    return pooled
+
+
+def _interval(values):
+    return [round(100 * float(v), 2) for v in np.percentile(values, [2.5, 97.5])]
+
+
+def _means(groups, settings):
+    """The mean over its seeds of each setting; fold -1: the mean over the four folds of each system."""
+    means = [{**asdict(row), "miou": round(100 * float(value), 2), "interval": _interval(spread), "seeds": seeds}
+             for row, (value, spread, seeds) in groups.items()]
+    for model in ("qgnet", "pfenet", "panet-free", "panet-par"):
+        for shots in (1, 5):
+            folds = [groups.get(_system(settings, model, fold, shots)) for fold in range(FOLDS)]
+            if all(folds):
+                means.append({**asdict(_system(settings, model, 0, shots)), "fold": -1, "seeds": {},
+                              "miou": round(100 * float(np.mean([value for value, _, _ in folds])), 2),
+                              "interval": _interval(np.mean([spread for _, spread, _ in folds], 0))})
+    return means
+
+
+def _system(settings, model, fold, shots):
+    """The Run that stands for a system in the comparison."""
+    return Run(model, fold, shots, extractor=settings.extractor[fold] if model == "qgnet" else "")
+
+
+def _differences(groups, settings):
+    """Paired differences in mIoU points on the same episodes, mean over seeds, with 95 % intervals, and seed by seed.
+
+    Systems against each other, fold by fold and over the four; every ablation against QGNet as it stands.
+    """
+    pairs = [(_system(settings, a, f, k), _system(settings, b, f, k)) for k in (1, 5) for f in range(FOLDS)
+             for a, b in (("qgnet", "pfenet"), ("qgnet", "panet-free"), ("pfenet", "panet-free"))]
+    systems = {row for pair in pairs for row in pair}
+    pairs += [(row, _system(settings, "qgnet", row.fold, row.shots)) for row in groups if row not in systems]
+    differences, by_pair = [], {}
+    for one, other in pairs:
+        if one in groups and other in groups:
+            (a, a_spread, a_seeds), (b, b_spread, b_seeds) = groups[one], groups[other]
+            differences.append({"run": one.name, "against": other.name, "fold": one.fold, "shots": one.shots,
+                                "difference": round(100 * float(a - b), 2), "interval": _interval(a_spread - b_spread),
+                                "seeds": [round(a_seeds[s] - b_seeds.get(s, b_seeds["0"]), 2) for s in a_seeds]})
+            if one in systems:
+                by_pair.setdefault((one.model, other.model, one.shots), []).append((a - b, a_spread - b_spread))
+    for (one, other, shots), folds in by_pair.items():
+        if len(folds) == FOLDS:
+            differences.append({"run": one, "against": other, "fold": -1, "shots": shots, "seeds": [],
+                                "difference": round(100 * float(np.mean([gap for gap, _ in folds])), 2),
+                                "interval": _interval(np.mean([spread for _, spread in folds], 0))})
+    return differences
+
+
+def _curves(found, out):
+    """Each training's loss (mean of every tenth of its steps) and its validation on held-out base-class images."""
+    curves = []
+    for folder in dict.fromkeys(f"train-{row.training}" for row in found if not row.model.startswith("panet")):
+        path = out / folder / "checkpoint.pt"
+        if path.exists():
+            rows = load_checkpoint(path)["rows"]
+            losses = [r["loss"] for r in rows if "loss" in r]
+            curves.append({"training": folder.removeprefix("train-"),
+                           "loss": [round(float(np.mean(part)), 4) for part in np.array_split(losses, 10)],
+                           "step": [r["step"] for r in rows if "val_miou" in r],
+                           "val_miou": [r["val_miou"] for r in rows if "val_miou" in r]})
+    return curves
