@@ -355,7 +355,10 @@ def results():
 @click.option("--results", "folder", type=click.Path(path_type=Path), default=Path("figures/results"),
               help="Folder of the table.")
 def run_study(study, only, out, folder):
-    """Run what is missing of STUDY (panet_voc, panet_shapes, contrast_voc), then write its table as JSON."""
+    """Run what is missing of STUDY, then write its table as JSON.
+
+    Studies: panet_, contrast_, maps_ and qgnet_, each with shapes or voc at its end.
+    """
     from .storage import writable_folder
     from .studies import run_study as run
     try:
@@ -392,6 +395,28 @@ def bench_data(dataset, root, backbone, weights, size, episodes):
     """Images/s of the loader, episodes/s of evaluation, and where the time goes."""
     from .bench import data as run
     click.echo(run(dataset, root, backbone, None if weights == "none" else weights, size, episodes))
+
+
+@bench.command("episodes")
+@DATASET
+@ROOT
+@click.option("--model", type=click.Choice(["pfenet", "qgnet"]), default="qgnet", help="What is timed.")
+@click.option("--backbone", default="efficientnet_lite0", help="Of both networks.")
+@click.option("--weights", default="imagenet", help="imagenet, none, or a file.")
+@click.option("--size", type=int, default=225, help="Input side in px.")
+@click.option("--width", type=int, default=64, help="Channels of the decoder.")
+@click.option("--episodes", type=int, default=1000, help="Test episodes with the bank.")
+@click.option("--without", type=int, default=30, help="Test episodes without it.")
+@click.option("--batch", type=int, default=8, help="Episodes a training step.")
+@click.option("--out", type=click.Path(path_type=Path), help="JSON file of the numbers.")
+def bench_episodes(dataset, root, model, backbone, weights, size, width, episodes, without, batch, out):
+    """Training steps/s and test episodes/s, 1- and 5-shot, bank on and off; shares of backbone, maps, decoder."""
+    from .episode_bench import measure, table
+    from .storage import write_json
+    result = measure(dataset, root, model, backbone, _weights(weights), size, width, episodes, without, batch=batch)
+    if out:
+        write_json(out, result)
+    click.echo(table(result))
 
 
 @bench.command("superpixels")

@@ -146,3 +146,38 @@ class LiveCurve:
         if self.handle:                          # outside a notebook there is no place to redraw
             self.handle.update(figure)
         return figure
+
+
+class LivePredictions:
+    """A model's answers to fixed episodes as it learns, redrawn in place under a notebook's cell: pass it as ``report``.
+
+    ``batches``: EpisodeBatches of one · ``pictures``: their queries, uint8 (S,S,3) · ``every``: steps between two looks.
+    """
+
+    def __init__(self, model, batches, pictures, every):
+        from IPython.display import display
+        self.model, self.batches, self.pictures, self.every, self.columns = model, batches, pictures, every, []
+        self.handle = display({"text/plain": "predictions appear here"}, raw=True, display_id=True)
+        self({"step": 0})
+
+    def __call__(self, row):
+        import torch
+        if row["step"] % self.every:
+            return
+        learning = self.model.training
+        with torch.no_grad():
+            answers = [self.model.eval()(batch).logits[0].argmax(0).numpy() for batch in self.batches]
+        self.model.train(learning)
+        self.columns.append([(f"step {row['step']}", overlay(p, a)) for p, a in zip(self.pictures, answers)])
+        self.show()
+
+    def show(self):
+        """One row an episode: the truth, then the answers after more and more steps; returns the figure."""
+        import matplotlib.pyplot as plt
+        rows = [[("truth", overlay(picture, batch.query_masks[0].numpy())), *(column[at] for column in self.columns)]
+                for at, (picture, batch) in enumerate(zip(self.pictures, self.batches))]
+        figure = show([panel for row in rows for panel in row], columns=len(rows[0]), width=1.4)
+        plt.close(figure)
+        if self.handle:
+            self.handle.update(figure)
+        return figure

@@ -1,5 +1,6 @@
 """Tables from stored result files: as text for a terminal, as HTML for a notebook."""
 
+from .decoder_tables import ablation_table, differences_table, systems_table
 from .errors import InputError
 
 
@@ -59,6 +60,40 @@ def extractor_name(row):
     return f"{row['start']} start, {how}" + (", frozen batch norm" if row["batch_norm"] == "eval" else "")
 
 
+TABLE_7 = {"guided": (99.9, 99.9, 99.3, 96.0, 85.6, 65.6, 39.6, 15.5, 2.2),
+           "prior": (99.9, 99.9, 99.1, 96.5, 89.7, 76.2, 54.7, 28.2, 6.6)}       # QGNet paper, fold 0, recall %
+
+
+def maps_table(table):
+    """(header, rows of text) of a study of region maps: mean value on object and background, their paired gap, and the
+    region above one half, in percent; ± is half a 95 % interval."""
+    half, rows = list(table["thresholds"]).index(0.5), []
+    for row in sorted(table["rows"], key=lambda row: row["map"]):
+        value, low, high = row["gap"]
+        rows.append([map_name(row), *(_cell(row[k][0], row[k][1:]) for k in ("inside", "outside")),
+                     f"{value:+.1f} ({low:+.1f} to {high:+.1f})",
+                     *(f"{row[k][half][0]:.1f}" for k in ("recall", "precision", "area", "iou"))])
+    rows += [[name, *["not run"] * 7] for name in table["not_run"]]
+    return ["map, %", "on object", "on background", "gap", *(f"{k} at 0.5" for k in ("recall", "precision", "area", "IoU"))], rows
+
+
+def recall_table(table, extractor="global"):
+    """(header, rows of text): the paper's Table 7, then recall, area and precision over the thresholds of the guided map,
+    of ``extractor``'s prior map and of its complement, and the share of episodes with an IoU above each threshold."""
+    rows = [[f"paper, Table 7, {name}: recall", *(f"{v:.1f}" for v in values)] for name, values in TABLE_7.items()]
+    found = {row["map"]: row for row in table["rows"] if row["map"] == "guided" or row["extractor"] == extractor}
+    for name in ("guided", "prior", "1 - prior"):
+        rows += [[f"{map_name(found[name])}: {key}", *(f"{v[0]:.1f}" for v in found[name][key])]
+                 for key in ("recall", "area", "precision")]
+    rows += [[f"{map_name(found[name])}: IoU of V > 0.5 above α", *(f"{v:.1f}" for v in found[name]["share_above"])]
+             for name in ("guided", "prior", "1 - prior")]
+    return ["%, α =", *(f"{t:.1f}" for t in table["thresholds"])], rows
+
+
+def map_name(row):
+    return row["map"] if row["map"] == "guided" else f"{row['map']}, {row['extractor']}"
+
+
 def _cell(value, interval):
     return f"{value:.1f} ± {(interval[1] - interval[0]) / 2:.1f}"
 
@@ -91,6 +126,12 @@ def as_text(stored, where="result file"):
 def _as_text(stored):
     if stored.get("study", "").startswith("contrast"):
         return to_text(*contrast_table(stored))
+    if stored.get("study", "").startswith("qgnet"):
+        tables = [systems_table(stored), differences_table(stored)]
+        tables += [ablation_table(stored)] if stored["settings"]["ablation"] >= 0 else []
+        return "\n\n".join(to_text(*table) for table in tables)
+    if stored.get("study", "").startswith("maps"):
+        return "\n\n".join(to_text(*table(stored)) for table in (maps_table, recall_table))
     if "study" in stored:
         keys = ["backbone", "size", "training", "shots", "ways", "protocol", "annotation", "seed"]
         seen = list(dict.fromkeys(tuple(row[k] for k in keys) for row in stored["rows"]))

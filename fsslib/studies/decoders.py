@@ -60,16 +60,16 @@ class Settings:
     panet: str
     ablation: int = -1
     backbone: str = "efficientnet_lite0"
-    drop_novel: bool = False
+    drop_novel: bool = True
 
 
 PFENET = dict(batch=8, lr=0.0025, lr_times_ten=True, schedule="poly", weight_decay=1e-4, protocol="pfenet",
               validation_episodes=50)
 SETTINGS = {
-    "qgnet_voc": Settings("voc", 225, 1000, 64, TrainingConfig(**PFENET, steps=400, size=225),
+    "qgnet_voc": Settings("voc", 225, 1000, 64, TrainingConfig(**PFENET, steps=250, size=225),
                           {0: (0, 1, 2), 1: (0,), 2: (0, 1, 2), 3: (0,)}, ("felzenszwalb", "global", "global", "global"),
                           "contrast_voc", "panet_voc", ablation=0),
-    "qgnet_shapes": Settings("shapes", 161, 500, 64, TrainingConfig(**PFENET, steps=400, size=161),
+    "qgnet_shapes": Settings("shapes", 161, 500, 64, TrainingConfig(**PFENET, steps=250, size=161),
                              {0: (0, 1, 2), 1: (0,), 2: (0,), 3: (0,)}, ("global",) * 4, "contrast_shapes",
                              "panet_shapes"),
 }
@@ -224,27 +224,32 @@ def _system(settings, model, fold, shots):
 def _differences(groups, settings):
     """Paired differences in mIoU points on the same episodes, mean over seeds, with 95 % intervals, and seed by seed.
 
-    Systems against each other, fold by fold and over the four; every ablation against QGNet as it stands.
+    ``kind`` ``"systems"``: ``one`` against ``other``, fold by fold, and over the four as fold -1; ``"ablation"``: every
+    other decoder of the ablation's fold against QGNet as it stands.
     """
-    pairs = [(_system(settings, a, f, k), _system(settings, b, f, k)) for k in (1, 5) for f in range(FOLDS)
-             for a, b in (("qgnet", "pfenet"), ("qgnet", "panet-free"), ("pfenet", "panet-free"))]
-    systems = {row for pair in pairs for row in pair}
-    pairs += [(row, _system(settings, "qgnet", row.fold, row.shots)) for row in groups if row not in systems]
-    differences, by_pair = [], {}
-    for one, other in pairs:
-        if one in groups and other in groups:
-            (a, a_spread, a_seeds), (b, b_spread, b_seeds) = groups[one], groups[other]
-            differences.append({"run": one.name, "against": other.name, "fold": one.fold, "shots": one.shots,
-                                "difference": round(100 * float(a - b), 2), "interval": _interval(a_spread - b_spread),
-                                "seeds": [round(a_seeds[s] - b_seeds.get(s, b_seeds["0"]), 2) for s in a_seeds]})
-            if one in systems:
-                by_pair.setdefault((one.model, other.model, one.shots), []).append((a - b, a_spread - b_spread))
-    for (one, other, shots), folds in by_pair.items():
-        if len(folds) == FOLDS:
-            differences.append({"run": one, "against": other, "fold": -1, "shots": shots, "seeds": [],
-                                "difference": round(100 * float(np.mean([gap for gap, _ in folds])), 2),
-                                "interval": _interval(np.mean([spread for _, spread in folds], 0))})
+    differences = []
+    for one, other in (("qgnet", "pfenet"), ("qgnet", "panet-free"), ("pfenet", "panet-free")):
+        for shots in (1, 5):
+            pairs = [[groups.get(_system(settings, model, fold, shots)) for model in (one, other)] for fold in range(FOLDS)]
+            kind = {"kind": "systems", "one": one, "other": other, "shots": shots}
+            differences += [{**kind, "fold": fold, **_gap(*pair)} for fold, pair in enumerate(pairs) if all(pair)]
+            if all(map(all, pairs)):
+                gaps = [(a[0] - b[0], a[1] - b[1]) for a, b in pairs]
+                differences.append({**kind, "fold": -1, "seeds": [],
+                                    "difference": round(100 * float(np.mean([gap for gap, _ in gaps])), 2),
+                                    "interval": _interval(np.mean([spread for _, spread in gaps], 0))})
+    reference = _system(settings, "qgnet", settings.ablation, 1) if settings.ablation >= 0 else None
+    if reference in groups:
+        differences += [{"kind": "ablation", **asdict(row), **_gap(group, groups[reference])}
+                        for row, group in groups.items() if row != reference and not row.model.startswith("panet")
+                        and (row.fold, row.shots) == (reference.fold, 1)]
     return differences
+
+
+def _gap(one, other):
+    (a, a_spread, a_seeds), (b, b_spread, b_seeds) = one, other
+    return {"difference": round(100 * float(a - b), 2), "interval": _interval(a_spread - b_spread),
+            "seeds": [round(a_seeds[s] - b_seeds[s], 2) for s in a_seeds if s in b_seeds]}
 
 
 def _curves(found, out):

@@ -1,0 +1,86 @@
+"""Tables of a study of decoders (``studies.decoders``): systems fold by fold, paired differences, ablations."""
+
+FOLDS = range(4)
+KEYS = ("model", "fold", "shots", "extractor", "guided", "projection")
+SYSTEMS = {"qgnet": "QGNet", "pfenet": "PFENet", "panet-free": "PANet, training-free", "panet-par": "PANet, trained"}
+PUBLISHED = [                                # PASCAL-5i, mIoU %: label, shots, folds, mean; QGNet paper, Table 1
+    ("PANet VGG-16 417, own protocol", 1, (42.3, 58.0, 51.1, 41.2), 48.1),
+    ("QGNet VGG-16 321", 1, (52.9, 65.0, 50.7, 51.6), 55.0), ("QGNet VGG-16 473", 1, (58.6, 67.2, 52.3, 52.0), 57.5),
+    ("PFENet ResNet-50 473", 1, (61.7, 69.5, 55.4, 56.3), 60.8), ("QGNet ResNet-50 473", 1, (63.4, 69.4, 55.1, 58.4), 61.6),
+    ("PANet VGG-16 417, own protocol", 5, (51.8, 64.6, 59.8, 46.5), 55.7),
+    ("QGNet VGG-16 321", 5, (56.8, 67.3, 51.2, 58.2), 58.3), ("QGNet VGG-16 473", 5, (58.7, 68.4, 52.6, 55.0), 58.7),
+    ("PFENet ResNet-50 473", 5, (63.1, 70.7, 55.8, 57.9), 61.9), ("QGNet ResNet-50 473", 5, (64.7, 71.0, 53.6, 61.6), 62.8)]
+
+
+def systems_table(table, published=False):
+    """(header, rows of text): mIoU ± half its 95 % interval of each system, 1- and 5-shot, on each fold and in the mean.
+
+    *n* behind a number: mean of so many training seeds. ``published``: with the papers' rows below.
+    """
+    rows = []
+    for shots in (1, 5):
+        for model, label in SYSTEMS.items():
+            cells = [_mean(table, model, fold, shots) for fold in (*FOLDS, -1)]
+            rows.append([f"{label}, {shots}-shot", *(_cell(cell) for cell in cells)])
+        if published:
+            rows += [[f"published: {label}, {shots}-shot", *(f"{v:.1f}" for v in folds), f"{mean:.1f}"]
+                     for label, k, folds, mean in PUBLISHED if k == shots]
+    return ["mIoU %", *(f"fold {fold}" for fold in FOLDS), "mean"], rows
+
+
+def differences_table(table):
+    """(header, rows of text): paired differences between systems in points with 95 % intervals; with several seeds their
+    single differences in brackets."""
+    rows = []
+    for shots in (1, 5):
+        for one, other in (("qgnet", "pfenet"), ("qgnet", "panet-free"), ("pfenet", "panet-free")):
+            found = {d["fold"]: _gap(d) for d in table["differences"] if d["kind"] == "systems"
+                     and (d["one"], d["other"], d["shots"]) == (one, other, shots)}
+            rows.append([f"{SYSTEMS[one]} - {SYSTEMS[other]}, {shots}-shot",
+                         *(found.get(fold, "not run") for fold in (*FOLDS, -1))])
+    return ["mIoU points", *(f"fold {fold}" for fold in FOLDS), "mean"], rows
+
+
+def ablation_table(table):
+    """(header, rows of text): QGNet on the ablation's fold, 1-shot, and every variation of it, best first."""
+    fold = table["settings"]["ablation"]
+    reference = _mean(table, "qgnet", fold, 1)
+    rows = [[f"QGNet: {_label(reference)}", _cell(reference), _seeds(reference), "-"]] if reference else []
+    for d in sorted((d for d in table["differences"] if d["kind"] == "ablation"), key=lambda d: -d["difference"]):
+        mean = next(m for m in table["means"] if all(m[k] == d[k] for k in KEYS))
+        rows.append([_label(mean), _cell(mean), _seeds(mean), _gap(d)])
+    rows += [[name, *["not run"] * 3] for name in table["not_run"] if f"-fold{fold}-" in name and name.endswith("-1shot")]
+    return [f"fold {fold}, 1-shot", "mIoU %", "each seed", "against QGNet, points"], rows
+
+
+def _mean(table, model, fold, shots):
+    extractor = table["settings"]["extractor"][max(fold, 0)] if model == "qgnet" else ""
+    wanted = dict(model=model, fold=fold, shots=shots, extractor=extractor, guided=True, projection="none")
+    return next((m for m in table["means"] if all(m[k] == wanted[k] for k in KEYS)), None)
+
+
+def _label(mean):
+    if mean["model"] == "pfenet":
+        return "guided map alone (PFENet)" if mean["guided"] else "no map"
+    extractor = {"random": "random", "imagenet": "ImageNet itself"}.get(mean["extractor"], f"contrast, {mean['extractor']}")
+    maps = "both maps" if mean["guided"] else "prior map alone"
+    return f"{maps}, extractor: {extractor}" + ("" if mean["projection"] == "none" else ", learned projection")
+
+
+def _cell(mean):
+    if mean is None:
+        return "not run"
+    low, high = mean["interval"]
+    seeds = len(mean["seeds"])
+    return f"{mean['miou']:.1f} ± {(high - low) / 2:.1f}" + (f" ({seeds})" if seeds > 1 else "")
+
+
+def _seeds(mean):
+    return " ".join(f"{v:.1f}" for v in mean["seeds"].values())
+
+
+def _gap(difference):
+    low, high = difference["interval"]
+    seeds = difference["seeds"]
+    return f"{difference['difference']:+.1f} ({low:+.1f} to {high:+.1f})" + (
+        f" [{' '.join(f'{v:+.1f}' for v in seeds)}]" if len(seeds) > 1 else "")

@@ -1,0 +1,96 @@
+"""``fsslib bench episodes``: training steps/s and test episodes/s, with and without the bank, and where the time goes."""
+
+import contextlib
+import statistics
+import time
+
+import torch
+
+from .bank import ModelBank
+from .batches import EpisodeTensors, collate
+from .datasets import open_dataset
+from .evaluation import evaluate, hardware, protocol_episodes, versions
+from .folds import base_classes, novel_classes
+from .models import build_model
+from .training import TrainingConfig, fit
+
+FOLD = 0
+
+
+def measure(dataset, root, name, backbone, weights, size, width, count=1000, plain=30, steps=8, batch=8):
+    """Plain values: seconds and rates of each combination of shots and bank, and the shares of one test episode.
+
+    ``count``: test episodes with the bank, its filling included · ``plain``: of them without; the scores of these are
+    compared bit by bit · ``steps``: training steps timed, after one to warm up.
+    """
+    images = {split: open_dataset(dataset, root, split) for split in ("train", "val")}
+    classes = novel_classes(dataset, FOLD)
+    torch.manual_seed(0)
+    model = build_model(name, backbone, weights, width=width)
+    result = {"command": "fsslib bench episodes", "dataset": dataset, "model": name, "backbone": backbone, "size": size,
+              "width": width, "batch": batch, "hardware": hardware(), "versions": versions(), "test": [], "training": []}
+    for shots in (1, 5):
+        episodes = protocol_episodes(images["val"], classes, shots, "pfenet", episodes=count)
+        few = protocol_episodes(images["val"], classes, shots, "pfenet", episodes=plain)
+        on = evaluate(model, episodes, classes, size=size)
+        kept = evaluate(model, few, classes, size=size, progress=False)
+        off = evaluate(model, few, classes, size=size, bank=False)
+        result["test"].append({
+            "shots": shots, "episodes": count, "seconds_bank": on["seconds"], "seconds_features": on["seconds_features"],
+            "plain_episodes": plain, "seconds_plain": off["seconds"], "identical": kept["scores"] == off["scores"],
+            "times_faster": round(off["seconds"] / plain * count / on["seconds"], 2),
+            "shares": _shares(model, few, size)})
+        for bank in (True, False):
+            result["training"].append({"shots": shots, "bank": bank, "seconds_per_step": _training(
+                model, images["train"], dataset, size, shots, batch, steps if bank else min(steps, 3), bank)})
+    return result
+
+
+def _training(model, images, dataset, size, shots, batch, steps, bank):
+    """Median seconds a step; the bank's filling is not counted."""
+    config = TrainingConfig(**{**type(model).TRAINING, "lr": 1e-5}, steps=1 + steps, batch=batch, shots=shots, size=size,
+                            views=1, validate_every=0)
+    with ModelBank(model, images, size, "pad", dtype="float16") if bank else contextlib.nullcontext() as kept:
+        rows = fit(model, images, base_classes(dataset, FOLD), config, bank=kept)
+    return round(statistics.median(row["seconds"] for row in rows[1:]), 4)
+
+
+@torch.no_grad()
+def _shares(model, episodes, size, repeats=5):
+    """Milliseconds of the parts of a test episode: networks, maps, decoder with everything else of the forward pass."""
+    batch = collate([EpisodeTensors(episodes, size, "pad")[0]])
+    model.eval()
+    support, query = model.features(batch)
+    banked = collate([batch])
+    banked.support_features, banked.query_features = support[:, None], query
+    masks = batch.support_masks[:, 0]
+
+    def milliseconds(function):
+        function()
+        began = time.perf_counter()
+        for _ in range(repeats):
+            function()
+        return 1000 * (time.perf_counter() - began) / repeats
+    networks, maps = milliseconds(lambda: model.features(batch)), milliseconds(
+        lambda: model.region_maps(support, query, masks))
+    return {"backbone": round(networks, 1), "maps": round(maps, 1),
+            "decoder": round(milliseconds(lambda: model(banked)) - maps, 1)}
+
+
+def table(result):
+    """The same as text."""
+    lines = [f"{result['model']} on {result['backbone']}, {result['dataset']}, {result['size']} px, width "
+             f"{result['width']}; {result['hardware']}", ""]
+    for row in result["test"]:
+        total = sum(row["shares"].values())
+        lines += [f"test, {row['shots']}-shot, bank on   {row['episodes'] / row['seconds_bank']:8.2f} episodes/s "
+                  f"({row['episodes']} in {row['seconds_bank']:.0f} s, {row['seconds_features']:.0f} s of it features)",
+                  f"test, {row['shots']}-shot, bank off  {row['plain_episodes'] / row['seconds_plain']:8.2f} episodes/s: "
+                  f"{row['times_faster']:.1f} times faster with the bank, scores "
+                  f"{'identical' if row['identical'] else 'DIFFERENT'}",
+                  "  one episode without bank: " + ", ".join(f"{name} {ms:.0f} ms ({100 * ms / total:.0f} %)"
+                                                             for name, ms in row["shares"].items())]
+    lines += [""] + [f"training, {row['shots']}-shot, bank {'on ' if row['bank'] else 'off'} "
+                     f"{1 / row['seconds_per_step']:8.2f} steps/s of {result['batch']} episodes"
+                     for row in result["training"]]
+    return "\n".join(lines)

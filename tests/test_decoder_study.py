@@ -1,0 +1,126 @@
+"""The studies of decoders and of region maps on the toy data, and their tables."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from fsslib import decoder_tables, results, studies
+from fsslib.backbones import build_backbone
+from fsslib.contrast import PretrainConfig
+from fsslib.metrics import EpisodeScores
+from fsslib.storage import read_json
+from fsslib.studies import contrast, decoders, maps, panet
+from fsslib.training import TrainingConfig
+
+STORED = "figures/results"
+
+
+@pytest.fixture
+def small(monkeypatch, toy):
+    """Two folds' worth of classes, a network of four convolutions, two steps; the extractor is a random one."""
+    training = TrainingConfig(**decoders.PFENET | dict(batch=2, validation=0.4, validation_episodes=2), steps=4, size=40)
+    settings = decoders.Settings("toy", 40, 6, 6, training, {0: (0, 1), 1: (0,), 2: (0,), 3: (0,)}, ("global",) * 4,
+                                 "contrast_voc", "panet_voc", ablation=0, backbone="tiny")
+    rows = [decoders.Run(model, fold, shots, seed, extractor="global" if model == "qgnet" else "")
+            for model in ("qgnet", "pfenet") for fold in range(4) for shots in (1, 5) for seed in ((0, 1) if fold == 0 else (0,))]
+    rows += [decoders.Run("pfenet", 0, guided=False), decoders.Run("qgnet", 0, extractor="random"),
+             decoders.Run("qgnet", 0, extractor="global", projection="learned")]
+    monkeypatch.setitem(decoders.SETTINGS, "qgnet_voc", settings)
+    monkeypatch.setattr(decoders, "runs", lambda _: rows)
+    monkeypatch.setattr(panet, "default_weights", lambda _: None)
+    for module in (decoders, maps):
+        monkeypatch.setattr(module, "open_dataset", lambda name, split: toy)
+        monkeypatch.setattr(module, "novel_classes", lambda name, fold: (1, 2) if fold % 2 else (3, 4))
+    monkeypatch.setattr(decoders, "base_classes", lambda name, fold: (3, 4) if fold % 2 else (1, 2))
+    monkeypatch.setattr(decoders, "extractor", lambda study, name, studies: None)
+    return rows
+
+
+def test_the_study_its_pairs_and_its_tables(small, tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    path = studies.run_study("qgnet_voc", tmp_path / "runs", tmp_path, only="fold0")
+    assert len(read_json(path)["not_run"]) == 12
+    table = read_json(studies.run_study("qgnet_voc", tmp_path / "runs", tmp_path))
+    assert len(table["rows"]) == len(small) and not table["not_run"]
+    stored = {row: read_json(tmp_path / "runs" / "qgnet_voc" / row.name / "result.json") for row in small}
+
+    def scores(model, fold, shots, seed):
+        (row,) = [r for r in small if (r.model, r.fold, r.shots, r.seed, r.guided, r.projection) ==
+                  (model, fold, shots, seed, True, "none") and r.extractor in ("", "global")]
+        return EpisodeScores.from_dict(stored[row]["scores"])
+    by_hand = [scores("qgnet", 0, 1, seed).difference(scores("pfenet", 0, 1, seed))[0] for seed in (0, 1)]
+    (found,) = [d for d in table["differences"] if d["kind"] == "systems" and (d["fold"], d["shots"]) == (0, 1)]
+    assert found["difference"] == pytest.approx(100 * np.mean(by_hand), abs=0.01)
+    assert found["seeds"] == pytest.approx([100 * v for v in by_hand], abs=0.011)
+    assert found["interval"][0] <= found["difference"] <= found["interval"][1]
+    (mean,) = [d for d in table["differences"] if d["kind"] == "systems" and (d["fold"], d["shots"]) == (-1, 5)]
+    folds = [np.mean([scores("qgnet", f, 5, s).miou() - scores("pfenet", f, 5, s).miou()
+                      for s in ((0, 1) if f == 0 else (0,))]) for f in range(4)]
+    assert mean["difference"] == pytest.approx(100 * np.mean(folds), abs=0.01)
+    one = next(r for r in table["rows"] if r["model"] == "qgnet")
+    assert one["training_steps"] == 4 and one["training_seconds"] > 0
+    assert {c["training"] for c in table["curves"]} == {row.training for row in small}
+    header, rows = decoder_tables.systems_table(table, published=True)
+    assert rows[0][0] == "QGNet, 1-shot" and rows[0][1].endswith("(2)") and rows[2][1:] == ["not run"] * 5
+    assert [row for row in rows if row[0].startswith("published: QGNet VGG-16 321, 1-shot")][0][-1] == "55.0"
+    _, ablations = decoder_tables.ablation_table(table)
+    assert {row[0] for row in ablations} == {
+        "QGNet: both maps, extractor: contrast, global", "guided map alone (PFENet)", "no map",
+        "both maps, extractor: random", "both maps, extractor: contrast, global, learned projection"}
+    assert "QGNet - PFENet, 5-shot" in results.as_text(table)
+
+
+def test_the_chosen_extractors_have_the_highest_probe_on_base_classes(request):
+    """The rule that Settings states, on the stored probes."""
+    table = read_json(request.config.rootpath / STORED / "contrast_voc.json")
+    names = {pair: name for name, pair in decoders.EXTRACTORS.items()}
+    rows = [row for row in table["rows"] if row["batch_norm"] == "eval" and row["loss"] != "none"]
+    best = [names[max(rows, key=lambda row: row["base"][fold]).get("loss"),
+                  max(rows, key=lambda row: row["base"][fold])["patches"]] for fold in range(4)]
+    assert tuple(best) == decoders.SETTINGS["qgnet_voc"].extractor
+
+
+def test_the_study_of_maps(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(maps, "runs", lambda _: [maps.Run("random"), maps.Run("global")])
+    table = read_json(studies.run_study("maps_voc", tmp_path / "runs", tmp_path))
+    assert [(row["map"], row["extractor"]) for row in table["rows"]] == [
+        ("guided", "random"), ("prior", "random"), ("1 - prior", "random"), ("prior", "global"), ("1 - prior", "global")]
+    prior, opposite = table["rows"][1:3]
+    assert prior["inside"][0] + opposite["inside"][0] == pytest.approx(100, abs=0.02)
+    assert prior["gap"][0] == pytest.approx(-opposite["gap"][0], abs=0.02)
+    assert all(a[0] >= b[0] for a, b in zip(prior["recall"], prior["recall"][1:]))          # a higher threshold finds less
+    assert "paper, Table 7" in results.as_text(table) and "guided" in results.as_text(table)
+
+
+def test_panets_rows_come_from_its_own_study(tmp_path, monkeypatch):
+    made = []
+
+    def perform(study, row, out):
+        made.append((study, row.training, row.shots))
+        (out / row.name).mkdir(parents=True)
+        (out / row.name / "result.json").write_text("{}")
+    monkeypatch.setattr(panet, "perform", perform)
+    for _ in range(2):                       # the second time it is there
+        decoders.perform("qgnet_voc", decoders.Run("panet-par", 1, 5), tmp_path / "qgnet_voc")
+    assert made == [("panet_voc", "par", 5)] and (tmp_path / "qgnet_voc" / "panet-par-fold1-seed0-5shot" / "result.json").exists()
+
+
+def test_a_missing_extractor_is_pretrained_and_kept(tmp_path, monkeypatch, toy):
+    monkeypatch.setattr(contrast, "open_dataset", lambda name, split: toy)
+    monkeypatch.setattr(contrast, "base_classes", lambda name, fold: (1, 2))
+    monkeypatch.setattr(contrast, "build_backbone", lambda name, weights, stride, norm: build_backbone("tiny", None, stride, norm))
+    monkeypatch.setitem(contrast.SETTINGS, "contrast_voc", ("toy", PretrainConfig(
+        epochs=1, batch=4, size=32, patch_size=32, queue=8, dim=8, sub_batches=2, held_out=0.3, probe_every=0, precision="32")))
+    path = decoders.extractor("contrast_voc", "global", tmp_path)
+    assert path.exists() and "global-slic-frozenbn" in str(path)
+    changed = path.stat().st_mtime_ns
+    assert decoders.extractor("contrast_voc", "global", tmp_path).stat().st_mtime_ns == changed
+    assert decoders.extractor("contrast_voc", "random", tmp_path) is None
+
+
+def test_gap_cells_by_hand():
+    assert decoder_tables._gap({"difference": 1.23, "interval": [-0.5, 3.0], "seeds": [1.0, 1.46]}) == "+1.2 (-0.5 to +3.0) [+1.0 +1.5]"
+    assert decoder_tables._cell({"miou": 40.0, "interval": [38.0, 43.0], "seeds": {"0": 40.0}}) == "40.0 ± 2.5"
+    assert json.dumps(decoder_tables.PUBLISHED)
