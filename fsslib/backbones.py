@@ -20,13 +20,15 @@ class Backbone(nn.Module):
 
     ``output_stride``: 8, or 32 for the network as it was made for classification (contrastive pretraining; the
     weights are the same, the maps coarser and far cheaper) · ``channels``: dict map name -> C ·
-    ``prototype_maps``: the maps PANet compares · ``batch_norm``: ``"eval"`` (default) keeps stored statistics whatever
+    ``prototype_maps``: the maps PANet compares · ``mid_scale``: what brings layer2 and layer3 to the size of a ResNet's
+    (about 1), for which the decoders' learning rates are meant · ``batch_norm``: ``"eval"`` (default) keeps stored statistics whatever
     the mode; ``"train"`` lets ``.train()`` use and update batch statistics, as PFENet's and QGNet's released code does
     with its "frozen" backbone.
     """
     mean, std = IMAGENET_MEAN, IMAGENET_STD
     channels = {}
     prototype_maps = ("layer4",)
+    mid_scale = 1.0
 
     def __init__(self, batch_norm="eval", output_stride=8):
         super().__init__()
@@ -142,6 +144,7 @@ class EfficientNetLite0(Backbone):
     mean = std = (0.5, 0.5, 0.5)
     channels = {"layer2": 40, "layer3": 112, "layer4": 320}
     prototype_maps = ("layer3", "layer4")
+    mid_scale = 1 / 8                        # measured on VOC: standard deviations 8.1 and 6.5
 
     def __init__(self, batch_norm="eval", output_stride=8):
         super().__init__(batch_norm)

@@ -26,7 +26,7 @@ from .transforms import check_geometry
 @dataclass(frozen=True)
 class TrainingConfig:
     """``steps``: optimiser steps · ``batch``: episodes a step and device · ``size``: input px · ``protocol``: rules
-    that draw training queries and decide the input geometry · ``lr``, ``momentum``, ``weight_decay``: SGD ·
+    that draw training queries and decide the input geometry · ``optimizer``: ``"sgd"`` with ``momentum``, or ``"adamw"``; both with ``lr`` and ``weight_decay`` ·
     ``lr_times_ten``: ten times ``lr``, which PFENet's and QGNet's released code does (``index_split=-1``), whatever
     their papers say · ``schedule``: ``"step"`` (x0.1 at a third and two thirds, PANet) or ``"poly"`` ((1 - t/T)^0.9,
     PFENet) · ``views``: see ``batches.EpisodeTensors`` ·
@@ -38,6 +38,7 @@ class TrainingConfig:
     ways: int = 1
     size: int = 225
     protocol: str = "panet"
+    optimizer: str = "sgd"
     lr: float = 1e-3
     lr_times_ten: bool = False
     momentum: float = 0.9
@@ -63,6 +64,16 @@ def learning_rate(config, step):
     raise InputError("schedule", repr(config.schedule), "'step' or 'poly'", "Correct the name.")
 
 
+def build_optimizer(model, config):
+    """The optimiser of everything in ``model`` that learns; an unknown name raises InputError."""
+    learning = [p for p in model.parameters() if p.requires_grad]
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(learning, config.lr, config.momentum, weight_decay=config.weight_decay)
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(learning, config.lr, weight_decay=config.weight_decay)
+    raise InputError("optimizer", repr(config.optimizer), "'sgd' or 'adamw'", "Correct the name.")
+
+
 def check_config(config):
     """Raises InputError for a number that no training can use."""
     least = {"steps": 1, "batch": 1, "validate_every": 0, "validation_episodes": 1, "checkpoint_every": 1, "devices": 1}
@@ -79,6 +90,7 @@ def check_config(config):
         raise InputError("seed", repr(config.seed), "0..2147483647", "Choose a smaller seed.")
     check_geometry(config.size, get_protocol(config.protocol).resize)
     learning_rate(config, 0)
+    build_optimizer(torch.nn.Linear(1, 1), config)
 
 
 def split_validation(dataset, share):
@@ -112,8 +124,7 @@ def fit(model, dataset, classes, config=TrainingConfig(), out=None, resume=False
                                     images=validation_images, exclude=novel).take(config.validation_episodes)
     if bank is not None:
         _fill_bank(bank, model, dataset, sampler, validation, config)
-    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], config.lr, config.momentum,
-                                weight_decay=config.weight_decay)
+    optimizer = build_optimizer(model, config)
     data = {"dataset": dataset.name, "digest": dataset.digest, "classes": [int(c) for c in classes],
             "dropped": [int(c) for c in novel]}
     first, rows, checkpoint = 0, [], out and writable_folder(out, "Give another --out.") / "checkpoint.pt"

@@ -15,6 +15,7 @@ import torch
 from conftest import Toy, draw_toy
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from fsslib.bank import ModelBank
 from fsslib.checkpoints import load_checkpoint
 from fsslib.errors import InputError
 from fsslib.models import build_model
@@ -55,6 +56,21 @@ def whole(toy, tmp_path_factory):
     """An uninterrupted run: folder, model, rows."""
     out = tmp_path_factory.mktemp("run")
     return out, *run(toy, out)
+
+
+@pytest.fixture(scope="module")
+def whole_qgnet(toy, tmp_path_factory):
+    """QGNet with AdamW, its bank and five views, uninterrupted."""
+    out = tmp_path_factory.mktemp("qgnet")
+    return out, *run_qgnet(toy, out)
+
+
+def run_qgnet(toy, out, **options):
+    torch.manual_seed(0)
+    model = build_model("qgnet", "tiny", None, width=6)
+    config = replace(QUICK, **type(model).TRAINING | dict(lr=1e-3, lr_times_ten=False), optimizer="adamw", views=5)
+    with ModelBank(model, toy, 40, "pad") as bank:
+        return run(toy, out, config, model=model, bank=bank, **options)
 
 
 def assert_same(out, model, rows, whole):
@@ -111,19 +127,22 @@ import sys
 sys.path.insert(0, "tests")
 from pathlib import Path
 from conftest import Toy
-from test_training import BASE, QUICK, panet
-from fsslib.training import fit
+from test_training import run, run_qgnet
 import time
 toy = Toy(Path(sys.argv[1])); toy.area_scale = 1 / 2048
-fit(panet(), toy, BASE, QUICK, Path(sys.argv[2]), progress=False,
-    report=lambda row: (print(row["step"], flush=True), time.sleep(0.3)))
+{"panet": run, "qgnet": run_qgnet}[sys.argv[3]](
+    toy, Path(sys.argv[2]), report=lambda row: (print(row["step"], flush=True), time.sleep(0.3)))
 """
 
 
-def test_killed_and_resumed(toy, toy_folder, whole, tmp_path):
-    """SIGKILL as soon as step 4 is told: after the checkpoint of step 2, perhaps within writing that of step 4."""
+@pytest.mark.parametrize("name", ["panet", "qgnet"])
+def test_killed_and_resumed(toy, toy_folder, whole, whole_qgnet, tmp_path, name):
+    """SIGKILL as soon as step 4 is told: after the checkpoint of step 2, perhaps within writing that of step 4.
+
+    The same weights, losses and validation scores as without: QGNet's with its feature bank and AdamW's moments.
+    """
     root = __file__.rsplit("/tests/", 1)[0]
-    child = subprocess.Popen([sys.executable, "-c", CHILD, str(toy_folder), str(tmp_path)], cwd=root, text=True,
+    child = subprocess.Popen([sys.executable, "-c", CHILD, str(toy_folder), str(tmp_path), name], cwd=root, text=True,
                              stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": root})
     for line in child.stdout:
         if line.strip() == "4":
@@ -132,8 +151,10 @@ def test_killed_and_resumed(toy, toy_folder, whole, tmp_path):
     child.send_signal(signal.SIGKILL)
     assert child.wait() == -signal.SIGKILL
     child.stdout.close()
-    model, rows = run(toy, tmp_path, resume=True, model=panet(9))
-    assert_same(tmp_path, model, rows, whole)
+    if name == "panet":
+        assert_same(tmp_path, *run(toy, tmp_path, resume=True, model=panet(9)), whole)
+    else:
+        assert_same(tmp_path, *run_qgnet(toy, tmp_path, resume=True), whole_qgnet)
 
 
 def test_other_options_or_another_model_are_refused(toy, whole):
@@ -204,6 +225,8 @@ def test_schedules():
     assert [learning_rate(poly, s) for s in (0, 1, 10, 1000)] == pytest.approx(
         [.025, .02499775, .0249775, .02273831], rel=1e-6)            # as the official code prints them
     assert learning_rate(poly, 9999) > 0
+    times_ten = replace(poly, lr=0.0025, lr_times_ten=True)
+    assert [learning_rate(times_ten, s) for s in (0, 1000)] == pytest.approx([.025, .02273831], rel=1e-6)
 
 
 def test_the_optimiser_gets_the_schedule(whole):
@@ -292,7 +315,7 @@ def test_novel_classes_are_never_asked_for(toy, monkeypatch):
     (dict(lr=-1.0), "lr"), (dict(lr=float("nan")), "lr"), (dict(schedule="cosine"), "schedule"),
     (dict(validation=1.0), "validation"), (dict(validation=0.0), "validation"), (dict(seed=2 ** 40), "seed"),
     (dict(size=8), "size"), (dict(shots=30), r"K \+ 1"), (dict(shots=0), "shots"), (dict(protocol="x"), "protocol"),
-    (dict(precision="16"), "precision"), (dict(devices=0), "devices")])
+    (dict(optimizer="lion"), "optimizer"), (dict(views=-1), "views"), (dict(precision="16"), "precision"), (dict(devices=0), "devices")])
 def test_bad_configuration(toy, tmp_path, change, word):
     with pytest.raises(InputError, match=word):
         run(toy, tmp_path / "out", replace(QUICK, **change))

@@ -30,6 +30,7 @@ class FEM(nn.Module):
         self.classify = nn.ModuleList(classifier(width) for _ in scales)
         self.gather = pointwise(len(self.bins) * width, width)
         self.refine_all, self.classify_all = refinement(width), classifier(width)
+        he_initialised(self)
 
     def forward(self, query, prototype, maps):
         """``query`` float (B,W,h,w) · ``prototype`` float (B,W) · ``maps`` float (B,M,h',w') in 0..1 ->
@@ -49,6 +50,21 @@ class FEM(nn.Module):
         x = self.gather(torch.cat(merged, 1))
         x = x + self.refine_all(x)
         return self.classify_all(x), auxiliary
+
+
+def he_initialised(module):
+    """Starts every convolution of ``module`` so that a ReLU network neither shrinks nor blows up signals (He et al.,
+    2015). PyTorch's default, which PFENet's code keeps, shrinks them layer by layer; from it hundreds of steps pass before
+    the answer leaves "all background". The last layers, to two classes, start near 0."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            if layer.out_channels == 2:
+                nn.init.normal_(layer.weight, std=0.01)
+            else:
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+    return module
 
 
 def pointwise(channels, width):

@@ -15,7 +15,7 @@ from . import EpisodeOutput
 from ..errors import InputError
 from ..regions import guided_region_map
 from .encoder import Encoder
-from .fem import FEM, resized
+from .fem import FEM, he_initialised, resized
 from .prototypes import masked_average
 
 EPSILON = 5e-4                               # of the masked average
@@ -26,19 +26,22 @@ class PFENet(nn.Module):
     60, 30, 15, 8, these shares fit every size · ``guided``: use the guided map · ``masked_pass``: the support's
     high-level features from masked mid-level ones, as in the released code; by default an unmasked pass, which does
     not depend on the mask and can be kept. Both are masked again · ``frozen``: the backbone does not learn (released
-    code) or does, on base classes (QGNet's section 4.2.1).
+    code) or does, on base classes (QGNet's section 4.2.1) · ``dropout``: of the reduced features' channels.
     """
 
-    def __init__(self, backbone, width=256, bins=(1.0, 0.5, 0.25, 0.125), guided=True, masked_pass=False, frozen=True):
+    def __init__(self, backbone, width=256, bins=(1.0, 0.5, 0.25, 0.125), guided=True, masked_pass=False, frozen=True,
+                 dropout=0.5):
         super().__init__()
         self.backbone = backbone.requires_grad_(not frozen)
         self.frozen, self.guided, self.masked_pass = frozen, guided, masked_pass
         self.encoders = [Encoder(backbone, ("layer3", "layer2", "layer4"))]
         mid = backbone.channels["layer3"] + backbone.channels["layer2"]
-        self.reduce_query, self.reduce_support = reduction(mid, width), reduction(mid, width)
+        self.reduce_query, self.reduce_support = (reduction(mid, width, dropout) for _ in range(2))
         self.fem = FEM(self.count_maps(), width, bins)
+        for part in (self.reduce_query, self.reduce_support):
+            he_initialised(part)
 
-    OPTIONS = dict(zip(("width", "bins", "guided", "masked_pass", "frozen"), __init__.__defaults__))
+    OPTIONS = dict(zip(("width", "bins", "guided", "masked_pass", "frozen", "dropout"), __init__.__defaults__))
     TRAINING = dict(lr=0.0025, lr_times_ten=True, schedule="poly", weight_decay=1e-4, protocol="pfenet")
 
     def count_maps(self):
@@ -54,8 +57,8 @@ class PFENet(nn.Module):
         if not self.training and not m.flatten(2).any(2).all():
             warnings.warn(f"a support mask has no foreground left at {size[0]}x{size[1]}: its prototype and its map "
                           "are 0; show a larger object or use a larger input")
-        q = self.reduce_query(torch.cat([layer3, layer2], 1))                           # (B, W, h, w)
-        s = self.reduce_support(torch.cat([s3, s2], 2).flatten(0, 1)).unflatten(0, (B, K))
+        q = self.reduce_query(self.mid_level(layer3, layer2))                           # (B, W, h, w)
+        s = self.reduce_support(self.mid_level(s3, s2).flatten(0, 1)).unflatten(0, (B, K))
         prototype = masked_average(s, m, EPSILON).mean(1)                               # (B, W)
         maps = self.region_maps(support, query, masks)
         logits, auxiliary = self.fem(q, prototype, torch.cat([q[:, :0], *maps.values()], 1))
@@ -65,6 +68,10 @@ class PFENet(nn.Module):
             output.losses["main"] = cross_entropy(logits, target)
             output.losses["auxiliary"] = sum(cross_entropy(x, target) for x in auxiliary) / len(auxiliary)
         return output
+
+    def mid_level(self, layer3, layer2):
+        """(...,C,h,w): what the decoder reduces, layer3 first."""
+        return torch.cat([layer3, layer2], -3) * self.backbone.mid_scale
 
     def region_maps(self, support, query, masks):
         """dict name -> (B,1,h,w) in 0..1, from features (B,K,C,h,w), (B,C',h,w) and masks (B,K,S,S)."""
@@ -94,9 +101,9 @@ def one_way(tensor):
     return tensor[:, 0]
 
 
-def reduction(channels, width):
+def reduction(channels, width, dropout):
     """1x1 convolution without bias, ReLU, dropout of whole channels."""
-    return nn.Sequential(nn.Conv2d(channels, width, 1, bias=False), nn.ReLU(), nn.Dropout2d(0.5))
+    return nn.Sequential(nn.Conv2d(channels, width, 1, bias=False), nn.ReLU(), nn.Dropout2d(dropout))
 
 
 def cross_entropy(logits, target):

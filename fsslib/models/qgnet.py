@@ -12,6 +12,7 @@ from torch import nn
 from ..errors import InputError
 from ..regions import prior_region_map
 from .encoder import Encoder
+from .fem import he_initialised
 from .pfenet import PFENet
 
 PROJECTIONS = ("none", "learned")
@@ -34,7 +35,7 @@ class QGNet(PFENet):
         self.encoders.append(Encoder(extractor, ("layer4",)))
         C, C_p, W = backbone.channels["layer4"], extractor.channels["layer4"], self.reduce_query[0].out_channels
         if projection == "learned":
-            self.project_query, self.project_prior = projected(C, W), projected(C_p, W)
+            self.project_query, self.project_prior = (he_initialised(projected(c, W)) for c in (C, C_p))
         elif C != C_p:
             raise InputError("prior extractor", f"{C_p} channels from {extractor.name}", f"{C} as {backbone.name} has",
                              "Take an extractor of the same backbone, or projection=\"learned\".")
