@@ -1,4 +1,4 @@
-"""The explorers of notebooks 01 and 02 where they are used: JupyterLab in a headless Chromium, by keyboard."""
+"""The explorers of notebooks 01, 02 and 04 where they are used: JupyterLab in a headless Chromium, by keyboard."""
 
 import base64
 import contextlib
@@ -12,10 +12,11 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from fsslib.figures import strip
+from fsslib.figures import WAYS, strip
 from fsslib.superpixels import slic_patches
 from fsslib.superpixels.explorer import panels
 from fsslib.superpixels.pictures import photo
@@ -25,7 +26,7 @@ playwright = pytest.importorskip("playwright.sync_api", reason="playwright is no
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no system Chromium")]
 NOTEBOOKS = [Path(__file__).parents[1] / "notebooks" / f"{name}.ipynb"
-             for name in ("01_episodic_sampling", "02_superpixel_patches")]
+             for name in ("01_episodic_sampling", "02_superpixel_patches", "04_region_maps")]
 PATIENCE = 120                               # seconds for any one step; a busy machine starts a kernel slowly
 START = dict(dataset="shapes", fold=0, class_name="any", ways=1, shots=1, seed=0, episode=0)
 
@@ -40,7 +41,7 @@ def short_copy(notebook, folder):
 
     def needed(cell):
         source = "".join(cell["source"])
-        return (cell is cells[0] or "parameters" in cell["metadata"].get("tags", [])
+        return (cell is cells[0] or {"parameters", "widget"} & set(cell["metadata"].get("tags", []))
                 or re.search(r"^\w+ = open_dataset\(|^episode_browser\(|\.box\(\)$", source, re.M))
     content["cells"] = [cell for cell in cells if needed(cell)]
     for cell in content["cells"]:
@@ -220,3 +221,28 @@ def test_a_moved_slider_cuts_other_patches(browser, lab, capsys):
         assert shown == strip(panels(image, slic_patches(image, K, m)), height=240)
     with capsys.disabled():
         print(f"\nkey press to new patches, ms: {', '.join(f'{t:.0f}' for t in times)}")
+
+
+def test_a_moved_threshold_redraws_the_regions(browser, lab, capsys):
+    """Notebook 04: the maps stay, the regions shrink with the threshold and come back with it; episodes change both."""
+    page = opened(browser, lab, NOTEBOOKS[2])
+    start, times = picture(page), []
+    times.append(press(page, "threshold %", "ArrowRight"))
+    higher = picture(page, unlike=start)
+    times.append(press(page, "threshold %", "ArrowLeft"))
+    assert picture(page, unlike=higher) == start
+    times.append(press(page, "threshold %", "End"))
+    nothing = picture(page, unlike=start)
+    assert size(nothing) == size(start) and colours(nothing) < colours(start)          # no map exceeds 1: no region
+    press(page, "episode", "ArrowRight")
+    other = picture(page, unlike=nothing)
+    press(page, "shots", "ArrowRight")
+    assert size(picture(page, unlike=other)) != size(other)                            # one more support image
+    with capsys.disabled():
+        print(f"\nkey press to new regions, ms: {', '.join(f'{t:.0f}' for t in times)}")
+
+
+def colours(png):
+    """Number of pixels in the colour of a region's outline."""
+    pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+    return int((pixels == WAYS[0]).all(-1).sum())

@@ -1,0 +1,76 @@
+"""The command line ``fsslib``. Commands import what they need when they run, so that --help answers at once."""
+
+import errno
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from .. import __version__
+from ..errors import InputError
+
+# Threads that wait for each other sleep instead of spinning: beside a loading worker or any other job a step is twice
+# as fast, alone no slower. Read by the OpenMP of torch when it is first imported, also in the notebooks' kernels.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG}
+
+
+def main():
+    """Entry point: bad input, a full or closed disk, a missing package: one sentence on stderr and exit code 2."""
+    try:
+        cli(prog_name="fsslib")
+    except InputError as error:
+        _refuse(error)
+    except ModuleNotFoundError as error:
+        if (error.name or "fsslib").startswith("fsslib"):
+            raise
+        _refuse(InputError("Python", f"no package {error.name!r}", "every package of pyproject.toml",
+                           "Install the kit again (pip install -e .); `fsslib doctor` lists what is missing."))
+    except OSError as error:
+        if error.errno not in DISK:
+            raise
+        _refuse(InputError(error.filename or "disk", error.strerror, "a place with room that may be read and written",
+                           "Make room, or choose another folder; what was written before is whole."))
+
+
+def _refuse(error):
+    click.echo(f"fsslib: {error}", err=True)
+    sys.exit(2)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.version_option(__version__)
+def cli():
+    """Few-shot segmentation to read, run and reproduce.
+
+    Start with `fsslib doctor`, then `fsslib reproduce`.
+    """
+
+
+@cli.command()
+@click.option("--profile", default="demo", help="demo, laptop, paper-voc, paper-coco, or the path of a profile file.")
+@click.option("--publish", is_flag=True, help="Also update notebooks/ and figures/ from this run.")
+@click.option("--force", is_flag=True, help="Run again what is up to date.")
+@click.option("--only", multiple=True, metavar="NAME", help="Run these notebooks only; may be repeated.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder instead of runs/PROFILE.")
+def reproduce(profile, publish, force, only, out):
+    """Run the notebooks in order and write runs/PROFILE/index.html."""
+    from ..reproduce import reproduce as run
+    sys.exit(run(profile, publish=publish, force=force, only=list(only) or None, out=out))
+
+
+@cli.command()
+def doctor():
+    """Check this machine: packages, devices, disk, data, and what they allow."""
+    from ..doctor import examine
+    rows = examine()
+    width = max(len(row.name) for row in rows)
+    for row in rows:
+        click.echo(f"{'ok  ' if row.ok else 'LOOK'}  {row.name:{width}}  {row.found}" +
+                   ("" if row.ok else f"\n{'':{width + 8}}{row.cure}"))
+    sys.exit(0 if all(row.ok or not row.required for row in rows) else 1)
+
+
+from . import benches, images, models, studies    # noqa: E402, F401  they add their commands to ``cli``

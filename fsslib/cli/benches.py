@@ -1,0 +1,73 @@
+"""``fsslib bench``: speed on this machine."""
+
+from pathlib import Path
+
+import click
+
+from . import cli
+from .options import DATASET, ROOT, weights_of
+
+
+@cli.group()
+def bench():
+    """Measure speed on this machine."""
+
+
+@bench.command("data")
+@DATASET
+@ROOT
+@click.option("--backbone", default="efficientnet_lite0", help="Of the evaluation that is timed.")
+@click.option("--weights", default="imagenet", help="imagenet, none, or a file.")
+@click.option("--size", type=int, default=225, help="Input side in px.")
+@click.option("--episodes", type=int, default=60, help="Number of episodes timed.")
+def bench_data(dataset, root, backbone, weights, size, episodes):
+    """Images/s of the loader, episodes/s of evaluation, and where the time goes."""
+    from ..bench import data as run
+    click.echo(run(dataset, root, backbone, None if weights == "none" else weights, size, episodes))
+
+
+@bench.command("episodes")
+@DATASET
+@ROOT
+@click.option("--model", type=click.Choice(["pfenet", "qgnet"]), default="qgnet", help="What is timed.")
+@click.option("--backbone", default="efficientnet_lite0", help="Of both networks.")
+@click.option("--weights", default="imagenet", help="imagenet, none, or a file.")
+@click.option("--size", type=int, default=225, help="Input side in px.")
+@click.option("--width", type=int, default=64, help="Channels of the decoder.")
+@click.option("--episodes", type=int, default=1000, help="Test episodes with the bank.")
+@click.option("--without", type=int, default=30, help="Test episodes without it.")
+@click.option("--batch", type=int, default=8, help="Episodes a training step.")
+@click.option("--out", type=click.Path(path_type=Path), help="JSON file of the numbers.")
+def bench_episodes(dataset, root, model, backbone, weights, size, width, episodes, without, batch, out):
+    """Training steps/s and test episodes/s, 1- and 5-shot, bank on and off; shares of backbone, maps, decoder."""
+    from ..episode_bench import measure, table
+    from ..storage import write_json
+    result = measure(dataset, root, model, backbone, weights_of(weights), size, width, episodes, without, batch=batch)
+    if out:
+        write_json(out, result)
+    click.echo(table(result))
+
+
+@bench.command("superpixels")
+@DATASET
+@ROOT
+@click.option("--images", type=int, default=60, help="Number of images timed.")
+def bench_superpixels(dataset, root, images):
+    """Milliseconds to segment an image and to read its stored patches; images/s of filling the cache."""
+    from ..superpixels.bench import superpixels as run
+    click.echo(run(dataset, root, images))
+
+
+@bench.command("contrast")
+@DATASET
+@ROOT
+@click.option("--backbone", default="efficientnet_lite0", help="Of the extractor.")
+@click.option("--loss", type=click.Choice(["global", "local", "both"]), default="both", help="What is trained.")
+@click.option("--batch", type=int, default=32, help="Images a step.")
+@click.option("--steps", type=int, default=4, help="Steps timed of each kind.")
+def bench_contrast(dataset, root, backbone, loss, batch, steps):
+    """Images/s of pretraining from a random start; the shares of loading, forward and backward."""
+    from ..contrast.bench import contrast as run
+    from ..contrast.pretraining import PretrainConfig, check_config
+    check_config(config := PretrainConfig(loss=loss, batch=batch))
+    click.echo(run(dataset, root, backbone, None, config, steps))
