@@ -1,5 +1,7 @@
 """Tables of a study of decoders (``studies.decoders``): systems fold by fold, paired differences, ablations."""
 
+import re
+
 FOLDS = range(4)
 KEYS = ("model", "fold", "shots", "extractor", "guided", "projection")
 SYSTEMS = {"qgnet": "QGNet", "pfenet": "PFENet", "panet-free": "PANet, training-free", "panet-par": "PANet, trained"}
@@ -49,7 +51,9 @@ def ablation_table(table):
     for d in sorted((d for d in table["differences"] if d["kind"] == "ablation"), key=lambda d: -d["difference"]):
         mean = next(m for m in table["means"] if all(m[k] == d[k] for k in KEYS))
         rows.append([_label(mean), _cell(mean), _seeds(mean), _gap(d)])
-    rows += [[name, *["not run"] * 3] for name in table["not_run"] if f"-fold{fold}-" in name and name.endswith("-1shot")]
+    missing = dict.fromkeys(re.sub(r"-seed\d+-1shot$", "", name) for name in table["not_run"] if name.endswith("-1shot")
+                            and f"-fold{fold}-" in name and not name.startswith("panet"))
+    rows += [[name, *["not run"] * 3] for name in missing]
     return [f"fold {fold}, 1-shot", "mIoU %", "each seed", "against QGNet, points"], rows
 
 

@@ -112,9 +112,10 @@ def test_gradients_reach_what_learns_and_nothing_else(options):
         assert (parameter.grad is not None and bool(parameter.grad.any())) == learns, name
 
 
-def test_losses_by_hand():
-    """CE at input size, 255 left out; the auxiliary one is the mean over the scales."""
-    model, batch = build().train(), episodes()
+@pytest.mark.parametrize("weight", [1.0, 3.0])
+def test_losses_by_hand(weight):
+    """CE at input size, 255 left out, object pixels weighted; the auxiliary one is the mean over the scales."""
+    model, batch = build(foreground_weight=weight).train(), episodes()
     batch.query_masks[:, :10] = 255
     seen = {}
     model.fem.register_forward_hook(lambda *args: seen.update(zip(("logits", "auxiliary"), args[2])))
@@ -124,7 +125,8 @@ def test_losses_by_hand():
         logits = F.interpolate(logits, (40, 40), mode="bilinear", align_corners=True).detach().double().numpy()
         target = batch.query_masks.numpy()
         log = logits - np.log(np.exp(logits).sum(1, keepdims=True))
-        return -np.mean([log[b, target[b, y, x], y, x] for b in range(2) for y in range(10, 40) for x in range(40)])
+        pixels = [(b, target[b, y, x], y, x) for b in range(2) for y in range(10, 40) for x in range(40)]
+        return -np.average([log[p] for p in pixels], weights=[weight if p[1] else 1 for p in pixels])
     assert losses["main"].item() == pytest.approx(by_hand(seen["logits"]), abs=1e-5)
     assert losses["auxiliary"].item() == pytest.approx(np.mean([by_hand(x) for x in seen["auxiliary"]]), abs=1e-5)
 

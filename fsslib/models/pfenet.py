@@ -26,14 +26,17 @@ class PFENet(nn.Module):
     60, 30, 15, 8, these shares fit every size · ``guided``: use the guided map · ``masked_pass``: the support's
     high-level features from masked mid-level ones, as in the released code; by default an unmasked pass, which does
     not depend on the mask and can be kept. Both are masked again · ``frozen``: the backbone does not learn (released
-    code) or does, on base classes (QGNet's section 4.2.1) · ``dropout``: of the reduced features' channels.
+    code) or does, on base classes (QGNet's section 4.2.1) · ``dropout``: of the reduced features' channels ·
+    ``foreground_weight``: of object pixels in the losses; 1 is the papers'. IoU counts what is missed, cross-entropy
+    counts pixels, of which few are object: with small objects and weak evidence it is content to answer "background".
     """
 
     def __init__(self, backbone, width=256, bins=(1.0, 0.5, 0.25, 0.125), guided=True, masked_pass=False, frozen=True,
-                 dropout=0.5):
+                 dropout=0.5, foreground_weight=1.0):
         super().__init__()
         self.backbone = backbone.requires_grad_(not frozen)
         self.frozen, self.guided, self.masked_pass = frozen, guided, masked_pass
+        self.register_buffer("class_weight", torch.tensor([1.0, foreground_weight]), persistent=False)
         self.encoders = [Encoder(backbone, ("layer3", "layer2", "layer4"))]
         mid = backbone.channels["layer3"] + backbone.channels["layer2"]
         self.reduce_query, self.reduce_support = (reduction(mid, width, dropout) for _ in range(2))
@@ -41,7 +44,8 @@ class PFENet(nn.Module):
         for part in (self.reduce_query, self.reduce_support):
             he_initialised(part)
 
-    OPTIONS = dict(zip(("width", "bins", "guided", "masked_pass", "frozen", "dropout"), __init__.__defaults__))
+    OPTIONS = dict(zip(("width", "bins", "guided", "masked_pass", "frozen", "dropout", "foreground_weight"),
+                       __init__.__defaults__))
     TRAINING = dict(lr=0.0025, lr_times_ten=True, schedule="poly", weight_decay=1e-4, protocol="pfenet")
 
     def count_maps(self):
@@ -65,8 +69,8 @@ class PFENet(nn.Module):
         target = batch.query_masks
         output = EpisodeOutput(resized(logits, target.shape[-2:]), maps=maps)           # (B, 2, S, S)
         if self.training:
-            output.losses["main"] = cross_entropy(logits, target)
-            output.losses["auxiliary"] = sum(cross_entropy(x, target) for x in auxiliary) / len(auxiliary)
+            main, *scales = (cross_entropy(x, target, self.class_weight) for x in (logits, *auxiliary))
+            output.losses |= {"main": main, "auxiliary": sum(scales) / len(scales)}
         return output
 
     def mid_level(self, layer3, layer2):
@@ -106,6 +110,6 @@ def reduction(channels, width, dropout):
     return nn.Sequential(nn.Conv2d(channels, width, 1, bias=False), nn.ReLU(), nn.Dropout2d(dropout))
 
 
-def cross_entropy(logits, target):
-    """Of logits (B,2,h,w), resized to the target (B,S,S) first; 255 does not count."""
-    return F.cross_entropy(resized(logits, target.shape[-2:]), target, ignore_index=255)
+def cross_entropy(logits, target, weight):
+    """Of logits (B,2,h,w), resized to the target (B,S,S) first; 255 does not count; ``weight`` (2,) of the classes."""
+    return F.cross_entropy(resized(logits, target.shape[-2:]), target, weight, ignore_index=255)

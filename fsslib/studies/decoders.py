@@ -65,6 +65,7 @@ class Settings:
 
 RECIPE = dict(batch=8, optimizer="adamw", lr=0.002, weight_decay=0.02, schedule="poly", protocol="pfenet",
               validation_episodes=50)        # chosen on base classes: half of VOC's as training, the others as test
+FOREGROUND_WEIGHT = 2.0                      # likewise: base classes of held-out training images
 SETTINGS = {
     "qgnet_voc": Settings("voc", 225, 1000, 64, TrainingConfig(**RECIPE, steps=500, size=225),
                           {0: (0, 1, 2), 1: (0,), 2: (0, 1, 2), 3: (0,)}, ("felzenszwalb", "global", "global", "global"),
@@ -130,7 +131,7 @@ def trained(name, row, out):
     """(the row's model with the last weights of its schedule, rows of its log); trains what is missing."""
     settings = SETTINGS[name]
     config = replace(settings.training, seed=row.seed, validate_every=settings.training.steps // 4)
-    options = dict(width=settings.width, guided=row.guided)
+    options = dict(width=settings.width, foreground_weight=FOREGROUND_WEIGHT, guided=row.guided)
     if row.model == "qgnet":
         options |= dict(projection=row.projection, extractor=extractor(settings.extractors, row.extractor, out.parent))
     torch.manual_seed(row.seed)
