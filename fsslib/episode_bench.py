@@ -17,7 +17,8 @@ from .models import build_model
 FOLD = 0
 
 
-def measure(dataset, root, name, backbone, weights, size, width, count=1000, plain=30, steps=8, batch=8):
+def measure(dataset, root, name, backbone, weights, size, width, count=1000, plain=30, steps=8, batch=8,
+            shots=(1, 5)):
     """Plain values: seconds and rates of each combination of shots and bank, and the shares of one test episode.
 
     ``count``: test episodes with the bank, its filling included · ``plain``: of them without; the scores of these are
@@ -29,20 +30,20 @@ def measure(dataset, root, name, backbone, weights, size, width, count=1000, pla
     model = build_model(name, backbone, weights, width=width)
     result = {"command": "fsslib bench episodes", "dataset": dataset, "model": name, "backbone": backbone, "size": size,
               "width": width, "batch": batch, "hardware": hardware(), "versions": versions(), "test": [], "training": []}
-    for shots in (1, 5):
-        episodes = protocol_episodes(images["val"], classes, shots, "pfenet", episodes=count)
-        few = protocol_episodes(images["val"], classes, shots, "pfenet", episodes=plain)
+    for K in shots:
+        episodes = protocol_episodes(images["val"], classes, K, "pfenet", episodes=count)
+        few = protocol_episodes(images["val"], classes, K, "pfenet", episodes=plain)
         on = evaluate(model, episodes, classes, size=size)
         kept = evaluate(model, few, classes, size=size, progress=False)
         off = evaluate(model, few, classes, size=size, bank=False)
         result["test"].append({
-            "shots": shots, "episodes": count, "seconds_bank": on["seconds"], "seconds_features": on["seconds_features"],
+            "shots": K, "episodes": count, "seconds_bank": on["seconds"], "seconds_features": on["seconds_features"],
             "plain_episodes": plain, "seconds_plain": off["seconds"], "identical": kept["scores"] == off["scores"],
             "times_faster": round(off["seconds"] / plain * count / on["seconds"], 2),
             "shares": _shares(model, few, size)})
         for bank in (True, False):
-            result["training"].append({"shots": shots, "bank": bank, "seconds_per_step": _training(
-                model, images["train"], dataset, size, shots, batch, steps if bank else min(steps, 2), bank)})
+            result["training"].append({"shots": K, "bank": bank, "seconds_per_step": _training(
+                model, images["train"], dataset, size, K, batch, steps if bank else min(steps, 2), bank)})
     return result
 
 

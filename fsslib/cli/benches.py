@@ -37,12 +37,15 @@ def bench_data(dataset, root, backbone, weights, size, episodes):
 @click.option("--episodes", type=int, default=1000, help="Test episodes with the bank.")
 @click.option("--without", type=int, default=30, help="Test episodes without it.")
 @click.option("--batch", type=int, default=8, help="Episodes a training step.")
+@click.option("--steps", type=int, default=8, help="Training steps timed with the bank, after one to warm up.")
+@click.option("--shots", type=int, multiple=True, default=(1, 5), help="K, may be repeated.")
 @click.option("--out", type=click.Path(path_type=Path), help="JSON file of the numbers.")
-def bench_episodes(dataset, root, model, backbone, weights, size, width, episodes, without, batch, out):
+def bench_episodes(dataset, root, model, backbone, weights, size, width, episodes, without, batch, steps, shots,
+                   out):
     """Training steps/s and test episodes/s, 1- and 5-shot, bank on and off; shares of backbone, maps, decoder."""
     from ..episode_bench import measure, table
     from ..storage import write_json
-    result = measure(dataset, root, model, backbone, weights_of(weights), size, width, episodes, without, batch=batch)
+    result = measure(dataset, root, model, backbone, weights_of(weights), size, width, episodes, without, steps, batch, shots)
     if out:
         write_json(out, result)
     click.echo(table(result))
