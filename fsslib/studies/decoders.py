@@ -184,9 +184,10 @@ def _line(row, result):
 
 
 def _grouped(found):
-    """dict Run with seed 0 -> (mean mIoU over its seeds, resampled means, mIoU of each seed).
+    """dict Run with seed 0 -> (mean mIoU over its seeds, resampled means, mIoU of each seed, interval).
 
-    Every seed is resampled with the same query images, so that differences of two settings are paired.
+    Every seed is resampled with the same query images, so that differences of two settings are paired; each fold with
+    draws of its own, so that means over folds are of independent ones.
     """
     groups = {}
     for row, result in found.items():
@@ -195,7 +196,8 @@ def _grouped(found):
     for row, seeds in groups.items():
         scores = [EpisodeScores.from_dict(result["scores"]) for result in seeds.values()]
         pooled[row] = (np.mean([s.miou() for s in scores]), np.mean([s.resampled(row.fold)[0] for s in scores], 0),
-                       {str(seed): result["miou"] for seed, result in seeds.items()})
+                       {str(seed): result["miou"] for seed, result in seeds.items()},
+                       _interval(np.mean([s.resampled()[0] for s in scores], 0)))       # as in each single result
     return pooled
 
 
@@ -205,15 +207,15 @@ def _interval(values):
 
 def _means(groups, settings):
     """The mean over its seeds of each setting; fold -1: the mean over the four folds of each system."""
-    means = [{**asdict(row), "miou": round(100 * float(value), 2), "interval": _interval(spread), "seeds": seeds}
-             for row, (value, spread, seeds) in groups.items()]
+    means = [{**asdict(row), "miou": round(100 * float(value), 2), "interval": interval, "seeds": seeds}
+             for row, (value, _, seeds, interval) in groups.items()]
     for model in ("qgnet", "pfenet", "panet-free", "panet-par"):
         for shots in (1, 5):
             folds = [groups.get(_system(settings, model, fold, shots)) for fold in range(FOLDS)]
             if all(folds):
                 means.append({**asdict(_system(settings, model, 0, shots)), "fold": -1, "seeds": {},
-                              "miou": round(100 * float(np.mean([value for value, _, _ in folds])), 2),
-                              "interval": _interval(np.mean([spread for _, spread, _ in folds], 0))})
+                              "miou": round(100 * float(np.mean([value for value, *_ in folds])), 2),
+                              "interval": _interval(np.mean([spread for _, spread, *_ in folds], 0))})
     return means
 
 
@@ -248,7 +250,7 @@ def _differences(groups, settings):
 
 
 def _gap(one, other):
-    (a, a_spread, a_seeds), (b, b_spread, b_seeds) = one, other
+    (a, a_spread, a_seeds, _), (b, b_spread, b_seeds, _) = one, other
     return {"difference": round(100 * float(a - b), 2), "interval": _interval(a_spread - b_spread),
             "seeds": [round(a_seeds[s] - b_seeds[s], 2) for s in a_seeds if s in b_seeds]}
 
