@@ -22,7 +22,7 @@ def small(monkeypatch, toy):
     """Two folds' worth of classes, a network of four convolutions, two steps; the extractor is a random one."""
     training = TrainingConfig(**decoders.RECIPE | dict(batch=2, validation=0.4, validation_episodes=2), steps=4, size=40)
     settings = decoders.Settings("toy", 40, 6, 6, training, {0: (0, 1), 1: (0,), 2: (0,), 3: (0,)}, ("global",) * 4,
-                                 "contrast_voc", "panet_voc", ablation=0, backbone="tiny")
+                                 "contrast_voc", "panet_voc", ablation=0, backbone="tiny", drop_novel=False)
     rows = [decoders.Run(model, fold, shots, seed, extractor="global" if model == "qgnet" else "")
             for model in ("qgnet", "pfenet") for fold in range(4) for shots in (1, 5) for seed in ((0, 1) if fold == 0 else (0,))]
     rows += [decoders.Run("pfenet", 0, guided=False), decoders.Run("qgnet", 0, extractor="random"),
