@@ -237,7 +237,7 @@ def test_a_moved_threshold_redraws_the_regions(browser, lab, capsys):
     press(page, "episode", "ArrowRight")
     other = picture(page, unlike=nothing)
     press(page, "shots", "ArrowRight")
-    assert size(picture(page, unlike=other)) != size(other)                            # one more support image
+    picture(page, unlike=other)                                                        # fails if it does not change
     with capsys.disabled():
         print(f"\nkey press to new regions, ms: {', '.join(f'{t:.0f}' for t in times)}")
 
