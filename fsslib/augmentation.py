@@ -20,7 +20,8 @@ SCALES, DEGREES, KEPT, TRIES = (0.9, 1.1), 10.0, 0.85, 31
 
 
 def view_of_image(image, mask, size, resize, view, index):
-    """``image`` uint8 (H,W,3) with its ``mask`` uint8 (H,W) -> float32 (3,size,size) in 0..1, view number ``view``."""
+    """``image`` uint8 (H,W,3) with its ``mask`` uint8 (H,W) -> float32 (3,size,size) in 0..1, view number ``view``.
+    Views 0 and 1 do not look at the mask, which may then be None."""
     if view < 2:
         return mirrored(image_to_input(image, size, resize), view)
     picture = tv_tensors.Image(torch.from_numpy(image).permute(2, 0, 1).float() / 255)

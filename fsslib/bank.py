@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from .augmentation import mirrored, view_of_image
+from .augmentation import view_of_image
 from .errors import InputError
 from .storage import cache_dir, sha256_json
-from .transforms import check_geometry, image_to_input
+from .transforms import check_geometry
 
 
 class FeatureBank:
@@ -26,12 +26,12 @@ class FeatureBank:
     again. The files are sparse: only images that were asked for take room.
     """
 
-    def __init__(self, dataset, encode, size, resize, key=None, dtype="float32", device="cpu", batch=8):
+    def __init__(self, dataset, encode, size, resize, key=None, dtype="float32", batch=8):
         check_geometry(size, resize)
         self.dataset, self.encode, self.size, self.resize = dataset, encode, size, resize
-        self.dtype, self.device, self.batch = dtype, device, batch
+        self.dtype, self.batch = dtype, batch
         with torch.no_grad():
-            self.shape = tuple(encode(torch.zeros(1, 3, size, size, device=device)).shape[1:])
+            self.shape = tuple(encode(torch.zeros(1, 3, size, size)).shape[1:])
         self.key, self._files = key, {}
         if key is not None:
             name = sha256_json([dataset.digest, key, size, resize, dtype, list(self.shape)])
@@ -76,7 +76,7 @@ class FeatureBank:
             block = missing[at:at + self.batch]
             images = torch.stack([self._image(i, view) for view, i in block])
             with torch.no_grad():
-                found = self.encode(images.to(self.device)).cpu().numpy()
+                found = self.encode(images).cpu().numpy()
             for (view, i), entry in zip(block, found):
                 features, sums = self._view(view)
                 features[i] = entry
@@ -85,10 +85,8 @@ class FeatureBank:
         bar.close()
 
     def _image(self, index, view):
-        if view < 2:                         # needs no mask
-            return mirrored(image_to_input(self.dataset.image(index), self.size, self.resize), view)
-        sample = self.dataset[index]
-        return view_of_image(sample.image, sample.mask, self.size, self.resize, view, index)
+        mask = self.dataset.mask(index) if view > 1 else None
+        return view_of_image(self.dataset.image(index), mask, self.size, self.resize, view, index)
 
     def _refuse_small_disk(self, images):
         needed = images * int(np.prod(self.shape)) * np.dtype(self.dtype).itemsize
@@ -117,10 +115,10 @@ class ModelBank:
     """
 
     def __init__(self, model, dataset, size, resize, keep=True, **options):
-        self.parts = [FeatureBank(dataset, encoder, size, resize, encoder.digest if keep else None, **options)
-                      for encoder in model.encoders]
-        self.dataset, self.size, self.resize = dataset, size, resize
         self.digests = [encoder.digest for encoder in model.encoders]
+        self.parts = [FeatureBank(dataset, encoder, size, resize, digest if keep else None, **options)
+                      for encoder, digest in zip(model.encoders, self.digests)]
+        self.dataset, self.size, self.resize = dataset, size, resize
 
     def query(self, index, view=0):
         """float32 (C,h,w): every network's features, one after another."""

@@ -57,10 +57,11 @@ def evaluate(model, episodes, classes, protocol="pfenet", size=None, annotate=No
     model = model.to(device).eval()
     started, own_bank = time.perf_counter(), None
     if bank is True:
-        bank = own_bank = ModelBank(model, dataset, size, rules.resize, keep=False, device=device)
+        bank = own_bank = ModelBank(model, dataset, size, rules.resize, keep=False)
+    elif bank:
+        bank.refuse_other(model, dataset, size, rules.resize)
     try:
         if bank:
-            bank.refuse_other(model, dataset, size, rules.resize)
             bank.fill([e.query for e in episodes], [j for e in episodes for j in sum(e.support, ())],
                       progress=progress)
         features_done = time.perf_counter()

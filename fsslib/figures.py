@@ -2,6 +2,7 @@
 
 import functools
 import io
+import itertools
 import os
 from pathlib import Path
 
@@ -56,14 +57,16 @@ def _font(size):
 
 
 def strip(panels, height=168, columns=6):
-    """PNG bytes of captioned pictures in rows: ``panels`` is a list of (caption, uint8 (H,W,3))."""
+    """PNG bytes of captioned pictures in rows: ``panels`` is a list of (caption, uint8 (H,W,3)) · ``columns``: pictures
+    in every row, or a list with the number in each."""
     gap, line = 8, 20
     tiles = []
     for caption, picture in panels:
         tile = Image.fromarray(picture)
         tile = tile.resize((max(1, round(tile.width * height / tile.height)), height), Image.Resampling.BILINEAR)
         tiles.append((caption, tile))
-    rows = [tiles[i:i + columns] for i in range(0, len(tiles), columns)]
+    lengths = [columns] * -(-len(tiles) // columns) if isinstance(columns, int) else columns
+    rows = [tiles[end - length:end] for length, end in zip(lengths, itertools.accumulate(lengths))]
     font = _font(12)
     widths = [[max(tile.width, round(font.getlength(caption))) for caption, tile in row] for row in rows]
     page = Image.new("RGB", (max(sum(w) + gap * (len(w) + 1) for w in widths),
@@ -166,7 +169,7 @@ class LivePredictions:
             return
         learning = self.model.training
         with torch.no_grad():
-            answers = [self.model.eval()(batch).logits[0].argmax(0).numpy() for batch in self.batches]
+            answers = [self.model.eval()(batch).logits[0].argmax(0).cpu().numpy() for batch in self.batches]
         self.model.train(learning)
         self.columns.append([(f"step {row['step']}", overlay(p, a)) for p, a in zip(self.pictures, answers)])
         self.show()
@@ -174,7 +177,7 @@ class LivePredictions:
     def show(self):
         """One row an episode: the truth, then the answers after more and more steps; returns the figure."""
         import matplotlib.pyplot as plt
-        rows = [[("truth", overlay(picture, batch.query_masks[0].numpy())), *(column[at] for column in self.columns)]
+        rows = [[("truth", overlay(picture, batch.query_masks[0].cpu().numpy())), *(column[at] for column in self.columns)]
                 for at, (picture, batch) in enumerate(zip(self.pictures, self.batches))]
         figure = show([panel for row in rows for panel in row], columns=len(rows[0]), width=1.4)
         plt.close(figure)

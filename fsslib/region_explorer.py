@@ -75,9 +75,9 @@ class RegionExplorer:
                                                         [j for e in drawn for j in e.support[0]], progress=progress)
 
     def render(self, dataset, fold, class_name, episode, shots, extractor, threshold, opacity):
-        """PNG bytes: the supports, the three maps, and the region where each exceeds ``threshold`` / 100."""
+        """PNG bytes: supports and query above the three maps, each with the region where it exceeds ``threshold`` / 100."""
         return strip(self.panels(dataset, fold, class_name, episode, shots, extractor, threshold, opacity),
-                     height=128, columns=7)
+                     height=128, columns=(shots + 1, 6))
 
     def panels(self, dataset, fold, class_name, episode, shots, extractor, threshold, opacity):
         maps, truth, support_masks = self.maps(dataset, fold, class_name, episode, shots, extractor)

@@ -25,9 +25,12 @@ def cosine_max_map(query, key, key_mask=None):
         raise InputError("region map", f"a query of (batch, channels) {tuple(query.shape[:2])} and a key of "
                          f"{tuple(key.shape[:2])}", "the same",
                          "Take both from one layer of the same backbone, or put a learned projection between them.")
-    if key_mask is not None:
-        key = key * key_mask[:, None]
     (B, C, h, w), q, k = query.shape, query.flatten(2), key.flatten(2)                   # (B, C, hw), (B, C, n)
+    if key_mask is not None:
+        m = key_mask.flatten(1)
+        n = min(m.shape[1], 1 + int((m != 0).sum(1).max()))      # the object's places and one of the others, cosine 0
+        places = (m != 0).float().topk(n).indices                                        # (B, n)
+        k = (k * m[:, None]).gather(2, places[:, None].expand(-1, C, -1))
     with torch.no_grad():
         unit = k / (_length(k)[:, None] + EPSILON)                                       # |x_q| changes no winner
         best = q.new_full((B, h * w), -torch.inf)

@@ -73,7 +73,7 @@ def maps_table(table):
         rows.append([map_name(row), *(_cell(row[k][0], row[k][1:]) for k in ("inside", "outside")),
                      f"{value:+.1f} ({low:+.1f} to {high:+.1f})",
                      *(f"{row[k][half][0]:.1f}" for k in ("recall", "precision", "area", "iou"))])
-    rows += [[name, *["not run"] * 7] for name in table["not_run"]]
+    rows += [["prior, " + name.split("-")[0], *["not run"] * 7] for name in table["not_run"]]
     return ["map, %", "on object", "on background", "gap", *(f"{k} at 0.5" for k in ("recall", "precision", "area", "IoU"))], rows
 
 

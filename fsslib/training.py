@@ -122,8 +122,6 @@ def fit(model, dataset, classes, config=TrainingConfig(), out=None, resume=False
     if config.validate_every:
         validation = EpisodeSampler(dataset, classes, config.shots, 0, config.protocol, config.ways,
                                     images=validation_images, exclude=novel).take(config.validation_episodes)
-    if bank is not None:
-        _fill_bank(bank, model, dataset, sampler, validation, config)
     optimizer = build_optimizer(model, config)
     data = {"dataset": dataset.name, "digest": dataset.digest, "classes": [int(c) for c in classes],
             "dropped": [int(c) for c in novel]}
@@ -131,7 +129,9 @@ def fit(model, dataset, classes, config=TrainingConfig(), out=None, resume=False
     if checkpoint and checkpoint.exists() and not resume:
         raise InputError(checkpoint, "a checkpoint of an earlier run", "a folder without one",
                          "Go on with it (--resume), give another --out, or delete it.")
-    engine, optimizer = fabric.setup(model, optimizer)
+    engine, optimizer = fabric.setup(model, optimizer)         # from here on the model lies on its device
+    if bank is not None:
+        _fill_bank(bank, model, dataset, sampler, validation, config)
     if resume and checkpoint and checkpoint.exists():          # after setup: the momentum must lie on the device
         first, rows = restore(checkpoint, model, optimizer, config, data)
     log = RunLog(out, rows, config, first, ("val_miou", "val_distance")) if out and fabric.is_global_zero else None
@@ -180,7 +180,7 @@ def _fill_bank(bank, model, dataset, sampler, validation, config):
     if not getattr(model, "frozen", False) or model.backbone.batch_norm == "train":
         raise InputError("feature bank", "a backbone that changes in training", "a frozen one, batch norm included",
                          "Train with frozen=True and batch_norm=\"eval\", or without the bank.")
-    bank.fill(sampler.images, sampler.images, range(config.views))
+    bank.fill(sampler.images, views=range(config.views))
     if validation:
         bank.fill([e.query for e in validation], [j for e in validation for j in sum(e.support, ())])
 

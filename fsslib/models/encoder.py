@@ -10,9 +10,8 @@ STRIDE = 8
 
 
 class Encoder:
-    """``backbone`` and names of ``maps``: images float (...,3,S,S) in 0..1 -> (...,C,h,w), the maps' channels in order.
-
-    An image smaller than the stride raises InputError.
+    """``backbone`` and names of ``maps``: images float (...,3,S,S) in 0..1 -> (...,C,h,w), the maps' channels in order,
+    on the backbone's device. An image smaller than the stride raises InputError.
     """
 
     def __init__(self, backbone, maps):
@@ -27,6 +26,7 @@ class Encoder:
         if min(images.shape[-2:]) < STRIDE:
             raise InputError("image", f"{images.shape[-2]}x{images.shape[-1]} px", f"at least {STRIDE} px a side, "
                              "the stride of the features", "Give a larger image.")
+        images = images.to(next(self.backbone.parameters()).device)
         found = self.backbone(images.flatten(0, -4).contiguous(memory_format=torch.channels_last))
         return torch.cat([found[name] for name in self.maps], 1).unflatten(0, images.shape[:-3])
 
