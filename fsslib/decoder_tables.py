@@ -5,6 +5,7 @@ import re
 FOLDS = range(4)
 KEYS = ("model", "fold", "shots", "extractor", "guided", "projection")
 SYSTEMS = {"qgnet": "QGNet", "pfenet": "PFENet", "panet-free": "PANet, training-free", "panet-par": "PANet, trained"}
+PAIRS = (("qgnet", "pfenet"), ("qgnet", "panet-free"), ("pfenet", "panet-free"))
 PUBLISHED = [                                # PASCAL-5i, mIoU %: label, shots, folds, mean; QGNet paper, Table 1
     ("PANet VGG-16 417, own protocol", 1, (42.3, 58.0, 51.1, 41.2), 48.1),
     ("QGNet VGG-16 321", 1, (52.9, 65.0, 50.7, 51.6), 55.0), ("QGNet VGG-16 473", 1, (58.6, 67.2, 52.3, 52.0), 57.5),
@@ -19,9 +20,10 @@ def systems_table(table, published=False):
 
     *n* behind a number: mean of so many training seeds. ``published``: with the papers' rows below.
     """
+    systems = {k: v for k, v in SYSTEMS.items() if table["settings"]["panet"] or not k.startswith("panet")}
     rows = []
     for shots in (1, 5):
-        for model, label in SYSTEMS.items():
+        for model, label in systems.items():
             cells = [_mean(table, model, fold, shots) for fold in (*FOLDS, -1)]
             rows.append([f"{label}, {shots}-shot", *(_cell(cell) for cell in cells)])
         if published:
@@ -35,7 +37,7 @@ def differences_table(table):
     single differences in brackets."""
     rows = []
     for shots in (1, 5):
-        for one, other in (("qgnet", "pfenet"), ("qgnet", "panet-free"), ("pfenet", "panet-free")):
+        for one, other in PAIRS if table["settings"]["panet"] else PAIRS[:1]:
             found = {d["fold"]: _gap(d) for d in table["differences"] if d["kind"] == "systems"
                      and (d["one"], d["other"], d["shots"]) == (one, other, shots)}
             rows.append([f"{SYSTEMS[one]} - {SYSTEMS[other]}, {shots}-shot",
@@ -58,8 +60,10 @@ def ablation_table(table):
 
 
 def _mean(table, model, fold, shots):
-    extractor = table["settings"]["extractor"][max(fold, 0)] if model == "qgnet" else ""
-    wanted = dict(model=model, fold=fold, shots=shots, extractor=extractor, guided=True, projection="none")
+    settings, qgnet = table["settings"], model == "qgnet"
+    wanted = dict(model=model, fold=fold, shots=shots, guided=True,
+                  extractor=settings["extractor"][max(fold, 0)] if qgnet else "",
+                  projection=settings.get("projection", "none") if qgnet else "none")
     return next((m for m in table["means"] if all(m[k] == wanted[k] for k in KEYS)), None)
 
 

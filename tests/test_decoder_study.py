@@ -70,6 +70,14 @@ def test_the_study_its_pairs_and_its_tables(small, tmp_path, monkeypatch):
         "QGNet: both maps, extractor: contrast, global", "guided map alone (PFENet)", "no map",
         "both maps, extractor: random", "both maps, extractor: contrast, global, learned projection"}
     assert "QGNet - PFENet, 5-shot" in results.as_text(table)
+    table["settings"]["panet"] = ""                     # a study without PANet, as qgnet_vgg: no rows that could never run
+    assert [len(f(table)[1]) for f in (decoder_tables.systems_table, decoder_tables.differences_table)] == [4, 2]
+
+
+def test_runs_of_the_vgg_study():
+    rows = decoders.runs("qgnet_vgg")
+    assert len(rows) == len({row.name for row in rows}) == 16 and {row.fold for row in rows} == {0, 1, 2, 3}
+    assert {row.projection for row in rows if row.model == "qgnet"} == {"learned"}     # lite0's maps beside VGG's
 
 
 def test_the_chosen_extractors_have_the_highest_probe_on_base_classes(request):

@@ -16,7 +16,8 @@ from ..errors import InputError
 from ..storage import read_json
 
 STUDIES = {"panet_shapes": "panet", "panet_voc": "panet", "contrast_voc": "contrast", "contrast_shapes": "contrast",
-           "qgnet_shapes": "decoders", "qgnet_voc": "decoders", "maps_shapes": "maps", "maps_voc": "maps"}
+           "qgnet_shapes": "decoders", "qgnet_voc": "decoders", "qgnet_vgg": "decoders",
+           "maps_shapes": "maps", "maps_voc": "maps"}
 
 
 def run_study(name, out, results, only=None):

@@ -8,6 +8,7 @@ import torch
 
 from ..bank import ModelBank
 from ..checkpoints import fill, load_checkpoint
+from ..decoder_tables import PAIRS
 from ..datasets import open_dataset
 from ..evaluation import evaluate, protocol_episodes
 from ..folds import FOLDS, base_classes, novel_classes
@@ -48,7 +49,8 @@ class Run:
 class Settings:
     """``seeds``, ``extractor``: of each fold; the extractor is the contrastive one with frozen batch norm whose probe is
     highest on the fold's base classes (column *base* of the extractors' study) · ``extractors``, ``panet``: studies
-    that hold those runs · ``ablation``: fold of the ablations, -1 for none."""
+    that hold those runs, ``panet`` may be "" · ``projection``: of the main rows · ``extractor_backbone``: None if it is
+    ``backbone`` · ``ablation``: fold of the ablations, -1 for none."""
     dataset: str
     size: int
     episodes: int
@@ -60,6 +62,8 @@ class Settings:
     panet: str
     ablation: int = -1
     backbone: str = "efficientnet_lite0"
+    extractor_backbone: str = None
+    projection: str = "none"
     drop_novel: bool = True
 
 
@@ -73,6 +77,10 @@ SETTINGS = {
     "qgnet_shapes": Settings("shapes", 161, 500, 64, TrainingConfig(**RECIPE, steps=500, size=161),
                              {0: (0, 1, 2), 1: (0,), 2: (0,), 3: (0,)}, ("global",) * 4, "contrast_shapes",
                              "panet_shapes"),
+    "qgnet_vgg": Settings("voc", 321, 1000, 64, TrainingConfig(**RECIPE, steps=500, size=321),
+                          {0: (0,), 1: (0,), 2: (0,), 3: (0,)}, ("felzenszwalb", "global", "global", "global"),
+                          "contrast_voc", "", backbone="vgg16", extractor_backbone="efficientnet_lite0",
+                          projection="learned"),
 }
 
 EXTRACTORS = {"both": ("both", "slic"), "felzenszwalb": ("both", "felzenszwalb"), "global": ("global", "slic"),
@@ -82,10 +90,11 @@ EXTRACTORS = {"both": ("both", "slic"), "felzenszwalb": ("both", "felzenszwalb")
 def runs(name):
     """Every Run of the study: the comparison of systems, then the ablations."""
     settings = SETTINGS[name]
-    rows = [Run(model, fold, shots, seed, extractor=settings.extractor[fold] if model == "qgnet" else "")
+    rows = [replace(_system(settings, model, fold, shots), seed=seed)
             for seed in range(3) for fold in range(FOLDS) if seed in settings.seeds[fold]
             for model in ("qgnet", "pfenet") for shots in (1, 5)]
-    rows += [Run(model, fold, shots) for model in ("panet-free", "panet-par") for shots in (1, 5) for fold in range(FOLDS)]
+    if settings.panet:
+        rows += [Run(model, fold, shots) for model in ("panet-free", "panet-par") for shots in (1, 5) for fold in range(FOLDS)]
     if settings.ablation < 0:
         return rows
     for seed in settings.seeds[settings.ablation]:
@@ -133,7 +142,8 @@ def trained(name, row, out):
     config = replace(settings.training, seed=row.seed, validate_every=settings.training.steps // 4)
     options = dict(width=settings.width, foreground_weight=FOREGROUND_WEIGHT, guided=row.guided)
     if row.model == "qgnet":
-        options |= dict(projection=row.projection, extractor=extractor(settings.extractors, row.extractor, out.parent))
+        options |= dict(projection=row.projection, extractor=extractor(settings.extractors, row.extractor, out.parent),
+                        extractor_backbone=settings.extractor_backbone)
     torch.manual_seed(row.seed)
     model = build_model(row.model, settings.backbone, panet.default_weights(settings.backbone), **options)
     checkpoint = out / f"train-{row.training}" / "checkpoint.pt"
@@ -221,7 +231,9 @@ def _means(groups, settings):
 
 def _system(settings, model, fold, shots):
     """The Run that stands for a system in the comparison."""
-    return Run(model, fold, shots, extractor=settings.extractor[fold] if model == "qgnet" else "")
+    if model != "qgnet":
+        return Run(model, fold, shots)
+    return Run(model, fold, shots, extractor=settings.extractor[fold], projection=settings.projection)
 
 
 def _differences(groups, settings):
@@ -231,7 +243,7 @@ def _differences(groups, settings):
     other decoder of the ablation's fold against QGNet as it stands.
     """
     differences = []
-    for one, other in (("qgnet", "pfenet"), ("qgnet", "panet-free"), ("pfenet", "panet-free")):
+    for one, other in PAIRS:
         for shots in (1, 5):
             pairs = [[groups.get(_system(settings, model, fold, shots)) for model in (one, other)] for fold in range(FOLDS)]
             kind = {"kind": "systems", "one": one, "other": other, "shots": shots}
