@@ -1,6 +1,6 @@
 """Tables from stored result files: as text for a terminal, as HTML for a notebook."""
 
-from .decoder_tables import ablation_table, differences_table, systems_table
+from .decoder_tables import ablation_table, choices_table, differences_table, systems_table
 from .errors import InputError
 
 
@@ -132,6 +132,8 @@ def _as_text(stored):
         return "\n\n".join(to_text(*table) for table in tables)
     if stored.get("study", "").startswith("maps"):
         return "\n\n".join(to_text(*table(stored)) for table in (maps_table, recall_table))
+    if stored.get("study", "").startswith("choices"):
+        return to_text(*choices_table(stored))
     if "study" in stored:
         keys = ["backbone", "size", "training", "shots", "ways", "protocol", "annotation", "seed"]
         seen = list(dict.fromkeys(tuple(row[k] for k in keys) for row in stored["rows"]))

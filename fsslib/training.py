@@ -99,13 +99,14 @@ def split_validation(dataset, share):
     return np.flatnonzero(~np.array(held_out)), np.flatnonzero(held_out)
 
 
-def fit(model, dataset, classes, config=TrainingConfig(), out=None, resume=False, novel=(), bank=None, progress=True,
-        report=None):
+def fit(model, dataset, classes, config=TrainingConfig(), out=None, resume=False, novel=(), bank=None, images=None,
+        progress=True, report=None):
     """Trains ``model`` on episodes of ``classes`` (base classes) and leaves it with the last step's weights.
 
     ``out``: folder for ``checkpoint.pt``, ``log.csv``, ``config.json`` and TensorBoard events; None keeps nothing ·
     ``resume``: go on from ``out/checkpoint.pt``, to the same result as without the interruption (bitwise on CPU) ·
     ``novel``: classes whose images are dropped from training (BAM's rule; default: kept as background, PFENet's) ·
+    ``images``: indices of the training images to use, by default all ·
     ``bank``: a ModelBank of this model, data and size; its frozen networks are then not run in the loop ·
     ``report``: called with each row of the log. Returns the rows: dicts with ``step``, ``loss``, each loss, ``lr``,
     ``seconds`` and, every ``validate_every`` steps, ``val_miou`` (percent) and ``val_distance``; row 0 holds the
@@ -115,7 +116,8 @@ def fit(model, dataset, classes, config=TrainingConfig(), out=None, resume=False
     """
     check_config(config)
     fabric = start(config.devices, config.precision)
-    train_images, validation_images = split_validation(dataset, config.validation)
+    train_images, validation_images = (part if images is None else np.intersect1d(part, images)
+                                       for part in split_validation(dataset, config.validation))
     sampler = EpisodeSampler(dataset, classes, config.shots, config.seed, config.protocol, config.ways,
                              images=train_images, exclude=novel, shuffle=True)
     validation = None

@@ -11,7 +11,7 @@ from fsslib.backbones import build_backbone
 from fsslib.contrast import PretrainConfig
 from fsslib.metrics import EpisodeScores
 from fsslib.storage import read_json
-from fsslib.studies import contrast, decoders, maps, panet
+from fsslib.studies import choices, contrast, decoders, maps, panet
 from fsslib.training import TrainingConfig
 
 STORED = "figures/results"
@@ -88,6 +88,34 @@ def test_the_chosen_extractors_have_the_highest_probe_on_base_classes(request):
     best = [names[max(rows, key=lambda row: row["base"][fold]).get("loss"),
                   max(rows, key=lambda row: row["base"][fold])["patches"]] for fold in range(4)]
     assert tuple(best) == decoders.SETTINGS["qgnet_voc"].extractor
+
+
+def test_the_choice_of_the_recipe_sees_base_classes_alone(tmp_path, monkeypatch, toy):
+    """Learned, tested and decided-for folds never meet; a test image is never a training image."""
+    for fold, (learned, tested) in choices.LEARNED_TESTED.items():
+        assert len({fold, tested, *learned}) == 4
+    training, test = choices.halves(toy, (1, 2))
+    shows = {i for i in range(len(toy)) if set(np.unique(toy.mask(i))) & {1, 2}}
+    assert set(test) <= shows and set(training) | set(test) == set(range(len(toy))) and not set(training) & set(test)
+    seen = []
+
+    def fit(model, dataset, classes, config, out, images, novel, **_):
+        seen.append((config.optimizer, tuple(classes), tuple(novel), float(model.class_weight[1])))
+        torch.save({}, (out.mkdir(parents=True), out / "checkpoint.pt")[1])
+    monkeypatch.setattr(choices, "fit", fit)
+    monkeypatch.setattr(choices, "load_checkpoint", lambda path, *_: {"step": choices.STEPS})
+    monkeypatch.setattr(choices, "fill", lambda *_: None)
+    for name, value in dict(BACKBONE="tiny", SIZE=40, EPISODES=4, WIDTH=6).items():
+        monkeypatch.setattr(choices, name, value)
+    monkeypatch.setattr(choices, "open_dataset", lambda name, split: toy)
+    monkeypatch.setattr(choices, "novel_classes", lambda name, fold: (1, 2) if fold % 2 else (3, 4))
+    monkeypatch.setattr(choices, "halves", lambda dataset, classes: (np.arange(len(dataset)),) * 2)
+    monkeypatch.setattr(panet, "default_weights", lambda _: None)
+    table = read_json(studies.run_study("choices_voc", tmp_path / "runs", tmp_path))
+    assert len(table["rows"]) == 16 and len(seen) == 8               # two folds share a training
+    assert seen[0][0] == "sgd" and seen[0][2] == () and seen[2][2] and seen[-1][0] == "adamw" and seen[-1][3] == 2.0
+    header, rows = decoder_tables.choices_table(table)
+    assert len(rows) == 4 and "(+0.0: +0.0 to +0.0)" in rows[1][1] and "SGD" in results.as_text(table)
 
 
 def test_the_study_of_maps(small, tmp_path, monkeypatch):

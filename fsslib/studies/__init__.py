@@ -17,7 +17,8 @@ from ..storage import read_json
 
 STUDIES = {"panet_shapes": "panet", "panet_voc": "panet", "contrast_voc": "contrast", "contrast_shapes": "contrast",
            "qgnet_shapes": "decoders", "qgnet_voc": "decoders", "qgnet_vgg": "decoders",
-           "maps_shapes": "maps", "maps_voc": "maps"}
+           "maps_shapes": "maps", "maps_voc": "maps",
+           "choices_voc": "choices"}
 
 
 def run_study(name, out, results, only=None):

@@ -1,0 +1,104 @@
+"""How the decoders' recipe was chosen: settings compared on base classes alone, by cross-validation over classes.
+
+The recipe of a fold may rest on the classes of the other three folds. So a decoder learns two of those and is tested on
+the third, in training images that it has not seen; the fold's own classes are neither learned nor tested.
+"""
+
+import hashlib
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+import torch
+
+from ..bank import ModelBank
+from ..checkpoints import fill, load_checkpoint
+from ..datasets import open_dataset
+from ..episodes import EpisodeSampler
+from ..evaluation import evaluate
+from ..folds import FOLDS, novel_classes
+from ..metrics import EpisodeScores
+from ..models import build_model
+from ..storage import read_json, write_json
+from ..training import TrainingConfig, fit
+from . import panet
+
+LEARNED_TESTED = {0: ((1, 2), 3), 3: ((1, 2), 0), 1: ((0, 3), 2), 2: ((0, 3), 1)}      # fold that it decides for: folds
+STEPS, SIZE, EPISODES, WIDTH, BACKBONE = 500, 225, 250, 64, "efficientnet_lite0"
+
+SGD = dict(optimizer="sgd", lr=0.025, weight_decay=1e-4)
+ADAMW = dict(optimizer="adamw", lr=0.002, weight_decay=0.02)
+CHOICES = {                                  # each changes one thing: optimiser, weight of object pixels, images dropped
+    "papers": (SGD, 1.0, False), "dropped": (SGD, 1.0, True), "adamw": (ADAMW, 1.0, True), "weighted": (ADAMW, 2.0, True)}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One row: a name of ``CHOICES`` and the fold that it decides for."""
+    choice: str
+    fold: int
+
+    @property
+    def training(self):
+        """What names a training: two folds may share it."""
+        return f"{self.choice}-learned{''.join(map(str, LEARNED_TESTED[self.fold][0]))}"
+
+    @property
+    def name(self):
+        return f"{self.choice}-fold{self.fold}"
+
+
+def runs(_):
+    """Every Run, those that share a training one after another."""
+    return [Run(choice, fold) for choice in CHOICES for fold in LEARNED_TESTED]
+
+
+def perform(_, row, out, bank=None):
+    """Trains what is missing and scores one row under ``out``; returns the bank of the training images."""
+    (optimizer, weight, drop), (learned, tested) = CHOICES[row.choice], LEARNED_TESTED[row.fold]
+    dataset = open_dataset("voc", split="train")
+    classes = [c for fold in learned for c in novel_classes("voc", fold)]
+    others = [c for fold in range(FOLDS) if fold not in learned for c in novel_classes("voc", fold)]
+    training, test = halves(dataset, others)
+    torch.manual_seed(0)
+    model = build_model("pfenet", BACKBONE, panet.default_weights(BACKBONE), width=WIDTH, foreground_weight=weight)
+    bank = bank or ModelBank(model, dataset, SIZE, "pad", dtype="float16")
+    checkpoint = out / f"train-{row.training}" / "checkpoint.pt"
+    config = TrainingConfig(**optimizer, steps=STEPS, batch=8, size=SIZE, schedule="poly", protocol="pfenet", validate_every=0)
+    if not checkpoint.exists() or load_checkpoint(checkpoint, model.architecture)["step"] < STEPS:
+        fit(model, dataset, classes, config, checkpoint.parent, resume=True, novel=others if drop else (), bank=bank,
+            images=training)
+    fill(checkpoint, load_checkpoint(checkpoint, model.architecture), model)
+    asked = novel_classes("voc", tested)
+    episodes = EpisodeSampler(dataset, asked, 1, 0, "pfenet", images=test).take(EPISODES)
+    evaluate(model, episodes, asked, "pfenet", SIZE, bank=bank, out=out / row.name)
+    return bank
+
+
+def halves(dataset, classes):
+    """(indices for training, indices for the test): of the images that show one of ``classes``, half by their id."""
+    shows = (dataset.areas[:, list(classes)] > 0).any(1)
+    half = np.array([hashlib.sha256(f"choice {name}".encode()).digest()[0] < 128 for name in dataset.ids])
+    return np.flatnonzero(~(shows & half)), np.flatnonzero(shows & half)
+
+
+def tabulate(name, out, results):
+    """Collects the finished runs into ``results/NAME.json``: rows, and each choice against the one before it, paired."""
+    found = {row: read_json(out / row.name / "result.json") for row in runs(name)
+             if (out / row.name / "result.json").exists()}
+    scores = {row: EpisodeScores.from_dict(result["scores"]) for row, result in found.items()}
+    names, differences = list(CHOICES), []
+    for row in found:
+        before = replace(row, choice=names[max(0, names.index(row.choice) - 1)])
+        if before != row and before in found:
+            gap, interval = scores[row].difference(scores[before])
+            differences.append({**asdict(row), "against": before.choice, "difference": round(100 * gap, 2),
+                                "interval": [round(100 * v, 2) for v in interval]})
+    table = {"command": f"fsslib results run {name}", "study": name, "episodes": EPISODES, "steps": STEPS,
+             "choices": {k: {**v[0], "foreground_weight": v[1], "drop_novel": v[2]} for k, v in CHOICES.items()},
+             "rows": [{**asdict(row), "learned": LEARNED_TESTED[row.fold][0], "tested": LEARNED_TESTED[row.fold][1],
+                       "miou": result["miou"], "interval": result["intervals"]["miou"]} for row, result in found.items()],
+             "differences": differences, "not_run": [row.name for row in runs(name) if row not in found]}
+    first = next(iter(found.values()), {})
+    table |= {k: first.get(k) for k in ("versions", "hardware")}
+    write_json(results / f"{name}.json", table)
+    return results / f"{name}.json"
