@@ -41,13 +41,14 @@ class EpisodeSampler:
     ``classes``: ids to draw from (novel ones to test, base ones to train) · ``shots`` K · ``ways`` N ·
     ``protocol``: name of the rules by which queries are drawn (``protocols.PROTOCOLS``) · ``images``: indices
     allowed (default all) · ``exclude``: classes whose images are dropped · ``shuffle``: visit queries in a new
-    random order each epoch (training) instead of list order.
+    random order each epoch (training) instead of list order · ``scarce``: what happens to a class with fewer than K+1
+    usable images, ``"refused"`` (InputError) or ``"skipped"`` (it is not in ``classes`` afterwards).
 
-    K < 1, more ways than classes, or a class with fewer than K+1 usable images raises InputError.
+    K < 1 or more ways than classes raises InputError.
     """
 
     def __init__(self, dataset, classes, shots, seed, protocol="pfenet", ways=1, images=None, exclude=(),
-                 shuffle=False):
+                 shuffle=False, scarce="refused"):
         self.dataset, self.shots, self.ways, self.seed, self.shuffle = dataset, shots, ways, seed, shuffle
         self.classes, self.protocol = tuple(classes), get_protocol(protocol)
         count = len(dataset.class_names)
@@ -58,15 +59,18 @@ class EpisodeSampler:
                              "Ask for fewer ways.")
         if wrong := [c for c in self.classes if not 1 <= c <= count]:
             raise InputError("classes", f"class id {wrong[0]}", f"1..{count} as {dataset.name} has", "Correct the ids.")
-        self._prepare(images, exclude)
+        self._prepare(images, exclude, scarce)
 
-    def _prepare(self, images, exclude):
+    def _prepare(self, images, exclude, scarce):
         areas, rule = self.dataset.areas, self.protocol
         least = max(1, round(rule.min_area * self.dataset.area_scale))
         usable = np.zeros(len(areas), bool)
         usable[np.arange(len(areas)) if images is None else np.asarray(images, int)] = True
         usable &= ~(areas[:, list(exclude)] > 0).any(1)
         large = (areas >= least) & usable[:, None]                             # (N_images, C+1)
+        if scarce == "skipped":
+            enough = tuple(c for c in self.classes if large[:, c].sum() > self.shots)
+            self.classes = enough if len(enough) >= self.ways else self.classes         # too few: refused below
         self._present = {i: [c for c in self.classes if areas[i, c] > 0] for i in np.flatnonzero(usable)}
         self._images = {c: np.flatnonzero(large[:, c]).tolist() for c in self.classes}
         for c, found in self._images.items():

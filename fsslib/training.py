@@ -122,8 +122,9 @@ def fit(model, dataset, classes, config=TrainingConfig(), out=None, resume=False
                              images=train_images, exclude=novel, shuffle=True)
     validation = None
     if config.validate_every:
-        validation = EpisodeSampler(dataset, classes, config.shots, 0, config.protocol, config.ways,
-                                    images=validation_images, exclude=novel).take(config.validation_episodes)
+        drawn = EpisodeSampler(dataset, classes, config.shots, 0, config.protocol, config.ways, images=validation_images,
+                               exclude=novel, scarce="skipped")       # a tenth of the images may lack a class
+        validation = drawn.take(config.validation_episodes)
     optimizer = build_optimizer(model, config)
     data = {"dataset": dataset.name, "digest": dataset.digest, "classes": [int(c) for c in classes],
             "dropped": [int(c) for c in novel]}
@@ -138,7 +139,7 @@ def fit(model, dataset, classes, config=TrainingConfig(), out=None, resume=False
         first, rows = restore(checkpoint, model, optimizer, config, data)
     log = RunLog(out, rows, config, first, ("val_miou", "val_distance")) if out and fabric.is_global_zero else None
     if validation and not rows and fabric.is_global_zero:
-        rows.append({"step": 0, **_validate(model, validation, classes, config, fabric.device, bank)})
+        rows.append({"step": 0, **_validate(model, validation, drawn.classes, config, fabric.device, bank)})
         if log:
             log.add(rows[0])
     batches = iter(_loader(sampler, config, fabric, first, bank))
@@ -160,7 +161,7 @@ def fit(model, dataset, classes, config=TrainingConfig(), out=None, resume=False
                "lr": learning_rate(config, step), "seconds": time.perf_counter() - began}
         if validation and ((step + 1) % config.validate_every == 0 or step + 1 == config.steps):
             if fabric.is_global_zero:
-                row |= _validate(model, validation, classes, config, fabric.device, bank)
+                row |= _validate(model, validation, drawn.classes, config, fabric.device, bank)
             fabric.barrier()
         rows.append(row)
         bar.set_postfix(loss=f"{row['loss']:.3f}", **{k: v for k, v in row.items() if k == "val_miou"}, refresh=False)

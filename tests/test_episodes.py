@@ -127,6 +127,10 @@ def test_too_few_images_are_refused_with_both_numbers():
         EpisodeSampler(Areas(areas), (1, 2), 1, 0, images=[])
     with pytest.raises(InputError, match="found 0 images"):
         EpisodeSampler(Areas(areas), (1,), 1, 0, exclude=(2,))
+    skipped = EpisodeSampler(Areas(areas), (1, 2), 3, 0, scarce="skipped")
+    assert skipped.classes == (2,) and {e.class_ids for e in skipped.take(20)} == {(2,)}
+    with pytest.raises(InputError, match="class 1"):                 # none is left
+        EpisodeSampler(Areas(areas), (1,), 3, 0, scarce="skipped")
 
 
 @pytest.mark.parametrize("change, word", [
