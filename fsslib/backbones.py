@@ -45,6 +45,10 @@ class Backbone(nn.Module):
         """``layer3`` (B,C,h,w) -> ``layer4``: the last stage alone, for PFENet's pass over masked features."""
         raise NotImplementedError
 
+    def region_features(self, layer3, layer4):
+        """Maps (...,C,h,w) -> what guided region maps compare: PFENet's choice, ``layer4``."""
+        return layer4
+
     def train(self, mode=True):
         super().train(mode)
         if self.batch_norm == "eval":
@@ -159,6 +163,12 @@ class EfficientNetLite0(Backbone):
 
     def high_level(self, layer3):
         return self.net.blocks[5:](layer3)
+
+    def region_features(self, layer3, layer4):
+        """Both, each centred over its image; the cosine is then the mean of theirs. No ReLU ends lite0's stages: all
+        vectors of an image share a large offset that says nothing about the class, and layer4 alone is a poor key
+        (notebook 04 measures both)."""
+        return torch.cat([F.normalize(x - x.mean((-2, -1), keepdim=True), dim=-3) for x in (layer3, layer4)], -3)
 
 
 class Tiny(Backbone):

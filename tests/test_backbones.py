@@ -4,6 +4,7 @@ import contextlib
 import os
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -98,6 +99,22 @@ def test_dilated_depthwise_in_phases(kernel, dilation, size):
         gradients.append((layer(x), given.grad, layer.weight.grad, layer.bias.grad))
     for one, other in zip(*gradients):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+
+
+def test_what_guided_maps_compare(lite, vgg):
+    """lite0: the cosine of two places is the mean of their cosines in both layers, centred; elsewhere layer4 itself."""
+    generator = np.random.default_rng(0)
+    maps = [generator.normal(3, 1, (2, channels, 4, 5)).astype(np.float32) for channels in (112, 320)]
+    found = lite.region_features(*map(torch.from_numpy, maps)).numpy()
+    cosines = []
+    for x in maps:
+        a, b = (x - x.mean((2, 3), keepdims=True))[0][:, [0, 3], [1, 2]].T
+        cosines.append(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+    one, other = found[0][:, [0, 3], [1, 2]].T
+    assert found.shape == (2, 432, 4, 5)
+    assert one @ other / np.linalg.norm(one) / np.linalg.norm(other) == pytest.approx(np.mean(cosines), abs=1e-5)
+    layer4 = torch.rand(2, 3, 4, 4)
+    assert vgg.region_features(None, layer4) is layer4
 
 
 def test_lite0_runs_its_dilated_layers_in_phases(lite):

@@ -11,6 +11,7 @@ from torch import nn
 from ..errors import InputError
 
 BINS = (60, 30, 15, 8)
+MAP_SPREAD = 0.25                            # standard deviation of a map that was min-max normalised
 
 
 class FEM(nn.Module):
@@ -31,6 +32,8 @@ class FEM(nn.Module):
         self.gather = pointwise(len(self.bins) * width, width)
         self.refine_all, self.classify_all = refinement(width), classifier(width)
         he_initialised(self)
+        for mix in self.mix:
+            equal_shares(mix[0].weight, (width, width, maps), (1.0, 1.0, MAP_SPREAD))
 
     def forward(self, query, prototype, maps):
         """``query`` float (B,W,h,w) · ``prototype`` float (B,W) · ``maps`` float (B,M,h',w') in 0..1 ->
@@ -65,6 +68,17 @@ def he_initialised(module):
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
     return module
+
+
+def equal_shares(weight, channels, spreads):
+    """Starts a 1x1 convolution whose input is several tensors side by side, of so many ``channels`` and about such
+    ``spreads`` (standard deviations) each, so that every tensor brings the same share of the output's variance. He's rule
+    shares it out by channels: one region map beside 128 features starts as noise, and hundreds of steps pass before
+    the decoder looks at it."""
+    count = sum(map(bool, channels))
+    with torch.no_grad():
+        for part, n, spread in zip(weight.split(channels, 1), channels, spreads):
+            part.normal_(std=(2 / (max(n, 1) * count)) ** 0.5 / spread)
 
 
 def pointwise(channels, width):

@@ -81,11 +81,12 @@ class PFENet(nn.Module):
         """dict name -> (B,1,h,w) in 0..1, from features (B,K,C,h,w), (B,C',h,w) and masks (B,K,S,S)."""
         if not self.guided:
             return {}
-        (_, _, q_high), (s3, _, s_high) = self.encoders[0].split(query), self.encoders[0].split(support)
+        (q3, _, q_high), (s3, _, s_high) = self.encoders[0].split(query), self.encoders[0].split(support)
         if self.masked_pass:
             m = resized((masks == 1).to(query.dtype), s3.shape[-2:])
             s_high = self.backbone.high_level((s3 * m[:, :, None]).flatten(0, 1)).unflatten(0, s3.shape[:2])
-        return {"guided": guided_region_map(q_high, s_high, masks)}
+        q, s = self.backbone.region_features(q3, q_high), self.backbone.region_features(s3, s_high)
+        return {"guided": guided_region_map(q, s, masks)}
 
     def features(self, batch):
         """(support (B,K,C,h,w), query (B,C',h,w)), from the batch or from its images."""
