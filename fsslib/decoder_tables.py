@@ -60,7 +60,8 @@ def ablation_table(table):
 
 
 CHOICES = {"papers": "SGD, as the papers", "dropped": "+ images with novel classes dropped", "adamw": "+ AdamW",
-           "weighted": "+ object pixels count double"}
+           "weighted": "+ object pixels count double", "centred": "+ guided map of centred layers",
+           "shares": "+ equal shares of query, prototype, maps"}
 
 
 def choices_table(table):

@@ -112,10 +112,10 @@ def test_the_choice_of_the_recipe_sees_base_classes_alone(tmp_path, monkeypatch,
     monkeypatch.setattr(choices, "halves", lambda dataset, classes: (np.arange(len(dataset)),) * 2)
     monkeypatch.setattr(panet, "default_weights", lambda _: None)
     table = read_json(studies.run_study("choices_voc", tmp_path / "runs", tmp_path))
-    assert len(table["rows"]) == 16 and len(seen) == 8               # two folds share a training
+    assert len(table["rows"]) == 24 and len(seen) == 12              # two folds share a training
     assert seen[0][0] == "sgd" and seen[0][2] == () and seen[2][2] and seen[-1][0] == "adamw" and seen[-1][3] == 2.0
     header, rows = decoder_tables.choices_table(table)
-    assert len(rows) == 4 and "(+0.0: +0.0 to +0.0)" in rows[1][1] and "SGD" in results.as_text(table)
+    assert len(rows) == 6 and "(+0.0: +0.0 to +0.0)" in rows[1][1] and "SGD" in results.as_text(table)
 
 
 def test_the_study_of_maps(small, tmp_path, monkeypatch):

@@ -18,6 +18,7 @@ from ..evaluation import evaluate
 from ..folds import FOLDS, novel_classes
 from ..metrics import EpisodeScores
 from ..models import build_model
+from ..models.fem import he_initialised
 from ..storage import read_json, write_json
 from ..training import TrainingConfig, fit
 from . import panet
@@ -27,8 +28,22 @@ STEPS, SIZE, EPISODES, WIDTH, BACKBONE = 500, 225, 250, 64, "efficientnet_lite0"
 
 SGD = dict(optimizer="sgd", lr=0.025, weight_decay=1e-4)
 ADAMW = dict(optimizer="adamw", lr=0.002, weight_decay=0.02)
-CHOICES = {                                  # each changes one thing: optimiser, weight of object pixels, images dropped
-    "papers": (SGD, 1.0, False), "dropped": (SGD, 1.0, True), "adamw": (ADAMW, 1.0, True), "weighted": (ADAMW, 2.0, True)}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """``layer4``: guided map of layer4 as it is, not ``region_features`` · ``by_channels``: He's start of the decoder's
+    mixing layers, not ``fem.equal_shares``."""
+    optimizer: dict
+    foreground_weight: float = 1.0
+    drop_novel: bool = True
+    layer4: bool = True
+    by_channels: bool = True
+
+
+CHOICES = {                                  # each changes one thing of the one before
+    "papers": Choice(SGD, drop_novel=False), "dropped": Choice(SGD), "adamw": Choice(ADAMW), "weighted": Choice(ADAMW, 2.0),
+    "centred": Choice(ADAMW, 2.0, layer4=False), "shares": Choice(ADAMW, 2.0, layer4=False, by_channels=False)}
 
 
 @dataclass(frozen=True)
@@ -54,18 +69,23 @@ def runs(_):
 
 def perform(_, row, out, bank=None):
     """Trains what is missing and scores one row under ``out``; returns the bank of the training images."""
-    (optimizer, weight, drop), (learned, tested) = CHOICES[row.choice], LEARNED_TESTED[row.fold]
+    choice, (learned, tested) = CHOICES[row.choice], LEARNED_TESTED[row.fold]
     dataset = open_dataset("voc", split="train")
     classes = [c for fold in learned for c in novel_classes("voc", fold)]
     others = [c for fold in range(FOLDS) if fold not in learned for c in novel_classes("voc", fold)]
     training, test = halves(dataset, others)
     torch.manual_seed(0)
-    model = build_model("pfenet", BACKBONE, panet.default_weights(BACKBONE), width=WIDTH, foreground_weight=weight)
+    model = build_model("pfenet", BACKBONE, panet.default_weights(BACKBONE), width=WIDTH,
+                        foreground_weight=choice.foreground_weight)
+    if choice.layer4:
+        model.backbone.region_features = lambda layer3, layer4: layer4
+    if choice.by_channels:
+        he_initialised(model.fem)
     bank = bank or ModelBank(model, dataset, SIZE, "pad", dtype="float16")
     checkpoint = out / f"train-{row.training}" / "checkpoint.pt"
-    config = TrainingConfig(**optimizer, steps=STEPS, batch=8, size=SIZE, schedule="poly", protocol="pfenet", validate_every=0)
+    config = TrainingConfig(**choice.optimizer, steps=STEPS, batch=8, size=SIZE, schedule="poly", protocol="pfenet", validate_every=0)
     if not checkpoint.exists() or load_checkpoint(checkpoint, model.architecture)["step"] < STEPS:
-        fit(model, dataset, classes, config, checkpoint.parent, resume=True, novel=others if drop else (), bank=bank,
+        fit(model, dataset, classes, config, checkpoint.parent, resume=True, novel=others if choice.drop_novel else (), bank=bank,
             images=training)
     fill(checkpoint, load_checkpoint(checkpoint, model.architecture), model)
     asked = novel_classes("voc", tested)
@@ -94,7 +114,7 @@ def tabulate(name, out, results):
             differences.append({**asdict(row), "against": before.choice, "difference": round(100 * gap, 2),
                                 "interval": [round(100 * v, 2) for v in interval]})
     table = {"command": f"fsslib results run {name}", "study": name, "episodes": EPISODES, "steps": STEPS,
-             "choices": {k: {**v[0], "foreground_weight": v[1], "drop_novel": v[2]} for k, v in CHOICES.items()},
+             "choices": {name: asdict(choice) for name, choice in CHOICES.items()},
              "rows": [{**asdict(row), "learned": LEARNED_TESTED[row.fold][0], "tested": LEARNED_TESTED[row.fold][1],
                        "miou": result["miou"], "interval": result["intervals"]["miou"]} for row, result in found.items()],
              "differences": differences, "not_run": [row.name for row in runs(name) if row not in found]}
