@@ -6,6 +6,9 @@ FOLDS = range(4)
 KEYS = ("model", "fold", "shots", "extractor", "guided", "projection")
 SYSTEMS = {"qgnet": "QGNet", "pfenet": "PFENet", "panet-free": "PANet, training-free", "panet-par": "PANet, trained"}
 PAIRS = (("qgnet", "pfenet"), ("qgnet", "panet-free"), ("pfenet", "panet-free"))
+CHOICES = {"papers": "SGD, as the papers", "dropped": "+ images with novel classes dropped", "adamw": "+ AdamW",
+           "weighted": "+ object pixels count double", "centred": "+ guided map of centred layers",
+           "shares": "+ equal shares of query, prototype, maps"}
 PUBLISHED = [                                # PASCAL-5i, mIoU %: label, shots, folds, mean; QGNet paper, Table 1
     ("PANet VGG-16 417, own protocol", 1, (42.3, 58.0, 51.1, 41.2), 48.1),
     ("QGNet VGG-16 321", 1, (52.9, 65.0, 50.7, 51.6), 55.0), ("QGNet VGG-16 473", 1, (58.6, 67.2, 52.3, 52.0), 57.5),
@@ -59,11 +62,6 @@ def ablation_table(table):
     return [f"fold {fold}, 1-shot", "mIoU %", "each seed", "against QGNet, points"], rows
 
 
-CHOICES = {"papers": "SGD, as the papers", "dropped": "+ images with novel classes dropped", "adamw": "+ AdamW",
-           "weighted": "+ object pixels count double", "centred": "+ guided map of centred layers",
-           "shares": "+ equal shares of query, prototype, maps"}
-
-
 def choices_table(table):
     """(header, rows of text) of the study that chose the recipe: mIoU ± half its 95 % interval on base classes that the
     training did not see, for each fold that the choice is for, and in brackets the paired change against the row above."""
@@ -79,7 +77,7 @@ def _mean(table, model, fold, shots):
     settings, qgnet = table["settings"], model == "qgnet"
     wanted = dict(model=model, fold=fold, shots=shots, guided=True,
                   extractor=settings["extractor"][max(fold, 0)] if qgnet else "",
-                  projection=settings.get("projection", "none") if qgnet else "none")
+                  projection=settings["projection"] if qgnet else "none")
     return next((m for m in table["means"] if all(m[k] == wanted[k] for k in KEYS)), None)
 
 

@@ -1,4 +1,4 @@
-"""How the decoders' recipe was chosen: settings compared on base classes alone, by cross-validation over classes.
+"""The decoders' recipe put to the test: settings compared on base classes alone, by cross-validation over classes.
 
 The recipe of a fold may rest on the classes of the other three folds. So a decoder learns two of those and is tested on
 the third, in training images that it has not seen; the fold's own classes are neither learned nor tested.

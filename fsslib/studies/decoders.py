@@ -68,7 +68,7 @@ class Settings:
 
 
 RECIPE = dict(batch=8, optimizer="adamw", lr=0.002, weight_decay=0.02, schedule="poly", protocol="pfenet",
-              validation_episodes=50)        # chosen on base classes: half of VOC's as training, the others as test
+              validation_episodes=50)        # chosen in training images: half of VOC's classes learned, others tested
 FOREGROUND_WEIGHT = 2.0                      # likewise: base classes of held-out training images
 SETTINGS = {
     "qgnet_voc": Settings("voc", 225, 1000, 64, TrainingConfig(**RECIPE, steps=500, size=225),
