@@ -10,6 +10,8 @@ from .errors import InputError
 from .seeds import stream
 from .transforms import check_geometry
 
+MASKS_BYTES = 2 ** 28        # of decoded masks that EpisodeTensors keeps beside a bank: all of VOC val at 430 px
+
 
 @dataclass
 class EpisodeBatch:
@@ -56,6 +58,7 @@ class EpisodeTensors(torch.utils.data.Dataset):
                              "A bank holds a fixed number of views; give it, or do without the bank.")
         self.episodes, self.size, self.resize = episodes, size, resize
         self.views, self.seed, self.annotate, self.bank = views, seed, annotate, bank
+        self._masks = {}
 
     def __len__(self):
         return len(self.episodes)
@@ -64,12 +67,21 @@ class EpisodeTensors(torch.utils.data.Dataset):
         """float32 (3,S,S) or, from the bank's ``kept``, float (C,h,w); class ids uint8 (S,S), 255 replaced by ``void``.
         Padding stays 255: in a support image void is background (as in PANet), black padding is nothing."""
         dataset, geometry, view = self.episodes.dataset, (self.size, self.resize), self._draw_view()
-        if kept is None:
-            sample = dataset[index]
-            image, mask = view_of_image(sample.image, sample.mask, *geometry, view, index), sample.mask
-        else:
-            image, mask = kept(index, view), dataset.mask(index)
-        return image, view_of_mask(mask, *geometry, view, index, void)
+        if kept is not None:
+            return kept(index, view), self._mask(index, view, void)
+        sample = dataset[index]
+        return (view_of_image(sample.image, sample.mask, *geometry, view, index),
+                view_of_mask(sample.mask, *geometry, view, index, void))
+
+    def _mask(self, *key):
+        """uint8 (S,S) of an index, view and void; decoded once, while there is room, as the bank computes features once."""
+        if key in self._masks:
+            return self._masks[key]
+        index, view, void = key
+        mask = view_of_mask(self.episodes.dataset.mask(index), self.size, self.resize, view, index, void)
+        if len(self._masks) < MASKS_BYTES // self.size ** 2:
+            self._masks[key] = mask
+        return mask
 
     def _draw_view(self):
         if self.views == 0:

@@ -1,10 +1,11 @@
 """Tables of the studies of decoders: systems fold by fold, paired differences, ablations, the choice of the recipe."""
 
-import re
-
 FOLDS = range(4)
 KEYS = ("model", "fold", "shots", "extractor", "guided", "projection")
 SYSTEMS = {"qgnet": "QGNet", "pfenet": "PFENet", "panet-free": "PANet, training-free", "panet-par": "PANet, trained"}
+EXTRACTORS = {"random": "random", "imagenet": "ImageNet itself", "both": "global + local contrast, SLIC",
+              "felzenszwalb": "global + local contrast, Felzenszwalb", "half": "the same, half of the epochs",
+              "global": "global contrast", "local": "local contrast, SLIC"}
 PAIRS = (("qgnet", "pfenet"), ("qgnet", "panet-free"), ("pfenet", "panet-free"))
 CHOICES = {"papers": "SGD, as the papers", "dropped": "+ images with novel classes dropped", "adamw": "+ AdamW",
            "weighted": "+ object pixels count double", "centred": "+ guided map of centred layers",
@@ -56,9 +57,9 @@ def ablation_table(table):
     for d in sorted((d for d in table["differences"] if d["kind"] == "ablation"), key=lambda d: -d["difference"]):
         mean = next(m for m in table["means"] if all(m[k] == d[k] for k in KEYS))
         rows.append([_label(mean), _cell(mean), _seeds(mean), _gap(d)])
-    missing = dict.fromkeys(re.sub(r"-seed\d+-1shot$", "", name) for name in table["not_run"] if name.endswith("-1shot")
-                            and f"-fold{fold}-" in name and not name.startswith("panet"))
-    rows += [[name, *["not run"] * 3] for name in missing]
+    run, missing = (list(dict.fromkeys(name.split("-fold")[0] for name in names))
+                    for names in ([row["name"] for row in table["rows"]], table["not_run"]))
+    rows += [[f"{table['command']} --only {name}-fold", *["not run"] * 3] for name in missing if name not in run]
     return [f"fold {fold}, 1-shot", "mIoU %", "each seed", "against QGNet, points"], rows
 
 
@@ -84,7 +85,7 @@ def _mean(table, model, fold, shots):
 def _label(mean):
     if mean["model"] == "pfenet":
         return "guided map alone (PFENet)" if mean["guided"] else "no map"
-    extractor = {"random": "random", "imagenet": "ImageNet itself"}.get(mean["extractor"], f"contrast, {mean['extractor']}")
+    extractor = EXTRACTORS[mean["extractor"]]
     maps = "both maps" if mean["guided"] else "prior map alone"
     return f"{maps}, extractor: {extractor}" + ("" if mean["projection"] == "none" else ", learned projection")
 

@@ -127,9 +127,9 @@ def _as_text(stored):
     if stored.get("study", "").startswith("contrast"):
         return to_text(*contrast_table(stored))
     if stored.get("study", "").startswith("qgnet"):
-        tables = [systems_table(stored), differences_table(stored)]
-        tables += [ablation_table(stored)] if stored["settings"]["ablation"] >= 0 else []
-        return "\n\n".join(to_text(*table) for table in tables)
+        return "\n\n".join(to_text(*table(stored)) for table in (systems_table, differences_table))
+    if stored.get("study", "").startswith("ablation"):
+        return to_text(*ablation_table(stored))
     if stored.get("study", "").startswith("maps"):
         return "\n\n".join(to_text(*table(stored)) for table in (maps_table, recall_table))
     if stored.get("study", "").startswith("choices"):

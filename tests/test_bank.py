@@ -149,6 +149,33 @@ def qgnet(seed=0):
     return build_model("qgnet", "tiny", None, width=6)
 
 
+def test_features_do_not_depend_on_the_batch(toy, tiny_panet):
+    """To the last bit, on a CPU; with gradients the batch is one call, for a batch norm that learns."""
+    pfenet, calls = build_model("pfenet", "tiny", None, width=6), []
+    pfenet.backbone.register_forward_pre_hook(lambda _, images: calls.append(len(images[0])))
+    images, encoder = torch.rand(5, 3, 40, 40), pfenet.encoders[0]
+    with torch.no_grad():
+        together = encoder(images)
+        assert torch.equal(together, torch.cat([encoder(image[None]) for image in images])) and set(calls) == {1}
+    torch.testing.assert_close(encoder(images), together, rtol=1e-5, atol=1e-6)
+    assert calls[-1] == 5
+
+
+def test_masks_beside_a_bank_are_decoded_once_and_stay_as_they_are(toy, cache, monkeypatch):
+    model, reads = build_model("pfenet", "tiny", None, width=6), []
+    episodes = EpisodeSampler(toy, (1, 2), 2, 0, "pfenet").take(6)
+    plain = EpisodeTensors(episodes, 40, "pad", views=4)
+    with ModelBank(model, toy, 40, "pad") as bank:
+        data = EpisodeTensors(episodes, 40, "pad", views=4, bank=bank)
+        monkeypatch.setattr(Toy, "mask", lambda self, i, mask=Toy.mask: reads.append(i) or mask(self, i))
+        for _ in range(2):
+            reads.clear()
+            for i in range(6):
+                assert torch.equal(data[i].support_masks, plain[i].support_masks)
+                assert torch.equal(data[i].query_masks, plain[i].query_masks)
+    assert not reads                                                 # not one in the second round
+
+
 def test_views_are_the_encoders_output_of_the_same_picture(toy, encode, cache):
     with open_bank(toy, encode) as bank:
         bank.fill([3], views=range(4))

@@ -1,5 +1,6 @@
 """The studies of decoders and of region maps on the toy data, and their tables."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -22,13 +23,13 @@ def small(monkeypatch, toy):
     """Two folds' worth of classes, a network of four convolutions, two steps; the extractor is a random one."""
     training = TrainingConfig(**decoders.RECIPE | dict(batch=2, validation=0.4, validation_episodes=2), steps=4, size=40)
     settings = decoders.Settings("toy", 40, 6, 6, training, {0: (0, 1), 1: (0,), 2: (0,), 3: (0,)}, ("global",) * 4,
-                                 "contrast_voc", "panet_voc", ablation=0, backbone="tiny", drop_novel=False)
+                                 "contrast_voc", "panet_voc", backbone="tiny", drop_novel=False)
     rows = [decoders.Run(model, fold, shots, seed, extractor="global" if model == "qgnet" else "")
             for model in ("qgnet", "pfenet") for fold in range(4) for shots in (1, 5) for seed in ((0, 1) if fold == 0 else (0,))]
-    rows += [decoders.Run("pfenet", 0, guided=False), decoders.Run("qgnet", 0, extractor="random"),
-             decoders.Run("qgnet", 0, extractor="global", projection="learned")]
     monkeypatch.setitem(decoders.SETTINGS, "qgnet_voc", settings)
-    monkeypatch.setattr(decoders, "runs", lambda _: rows)
+    monkeypatch.setitem(decoders.SETTINGS, "ablation_voc", dataclasses.replace(settings, panet="", ablation=0))
+    runs = decoders.runs
+    monkeypatch.setattr(decoders, "runs", lambda name: rows if name == "qgnet_voc" else runs(name))
     monkeypatch.setattr(panet, "default_weights", lambda _: None)
     for module in (decoders, maps):
         monkeypatch.setattr(module, "open_dataset", lambda name, split: toy)
@@ -41,7 +42,7 @@ def small(monkeypatch, toy):
 def test_the_study_its_pairs_and_its_tables(small, tmp_path, monkeypatch):
     torch.manual_seed(0)
     path = studies.run_study("qgnet_voc", tmp_path / "runs", tmp_path, only="fold0")
-    assert len(read_json(path)["not_run"]) == 12
+    assert len(read_json(path)["not_run"]) == 12            # those of the other folds
     table = read_json(studies.run_study("qgnet_voc", tmp_path / "runs", tmp_path))
     assert len(table["rows"]) == len(small) and not table["not_run"]
     stored = {row: read_json(tmp_path / "runs" / "qgnet_voc" / row.name / "result.json") for row in small}
@@ -65,13 +66,32 @@ def test_the_study_its_pairs_and_its_tables(small, tmp_path, monkeypatch):
     header, rows = decoder_tables.systems_table(table, published=True)
     assert rows[0][0] == "QGNet, 1-shot" and rows[0][1].endswith("(2)") and rows[2][1:] == ["not run"] * 5
     assert [row for row in rows if row[0].startswith("published: QGNet VGG-16 321, 1-shot")][0][-1] == "55.0"
-    _, ablations = decoder_tables.ablation_table(table)
-    assert {row[0] for row in ablations} == {
-        "QGNet: both maps, extractor: contrast, global", "guided map alone (PFENet)", "no map",
-        "both maps, extractor: random", "both maps, extractor: contrast, global, learned projection"}
     assert "QGNet - PFENet, 5-shot" in results.as_text(table)
     table["settings"]["panet"] = ""                     # a study without PANet, as qgnet_vgg: no rows that could never run
     assert [len(f(table)[1]) for f in (decoder_tables.systems_table, decoder_tables.differences_table)] == [4, 2]
+
+
+def test_the_study_of_ablations(small, tmp_path):
+    """Each row changes one thing; differences are paired with the study's own QGNet; what is missing says how to run it."""
+    path = studies.run_study("ablation_voc", tmp_path / "runs", tmp_path, only="seed0|qgnet-global-fold|noguided|random")
+    table, out = read_json(path), tmp_path / "runs" / "ablation_voc"
+    header, rows = decoder_tables.ablation_table(table)
+    assert rows[0][0] == "QGNet: both maps, extractor: global contrast" and rows[0][1].endswith("(2)")
+    assert [row[0] for row in rows] == list(dict.fromkeys(row[0] for row in rows)) and len(rows) == 11
+    assert {"guided map alone (PFENet)", "no map", "both maps, extractor: random",
+            "prior map alone, extractor: global contrast",
+            "both maps, extractor: global contrast, learned projection"} < {row[0] for row in rows}
+    assert len(table["rows"]) == 15 and len(table["not_run"]) == 7 and "no map" in results.as_text(table)
+    scores = {(row.model, row.guided, row.seed): EpisodeScores.from_dict(read_json(out / row.name / "result.json")["scores"])
+              for row in decoders.runs("ablation_voc") if row.name in {line["name"] for line in table["rows"]}
+              and row.extractor in ("", "global") and row.projection == "none"}
+    (gap,) = [d for d in table["differences"] if d["kind"] == "ablation" and d["model"] == "pfenet" and not d["guided"]]
+    assert gap["seeds"] == pytest.approx([100 * scores["pfenet", False, s].difference(scores["qgnet", True, s])[0]
+                                          for s in (0, 1)], abs=0.011)
+    table["not_run"].append("qgnet-other-fold0-seed2-1shot")
+    assert decoder_tables.ablation_table(table)[1][-1] == [f"{table['command']} --only qgnet-other-fold", *["not run"] * 3]
+    networks = {read_json(path)["digests"]["weights"] for path in out.glob("qgnet-random-*/result.json")}
+    assert len(networks) == 2 and len(list(out.glob("random-*"))) == 1          # two decoders, one random extractor
 
 
 def test_runs_of_the_vgg_study():
@@ -83,7 +103,7 @@ def test_runs_of_the_vgg_study():
 def test_the_chosen_extractors_have_the_highest_probe_on_base_classes(request):
     """The rule that Settings states, on the stored probes."""
     table = read_json(request.config.rootpath / STORED / "contrast_voc.json")
-    names = {pair: name for name, pair in decoders.EXTRACTORS.items()}
+    names = {(run.loss, run.patches): name for name, run in decoders.EXTRACTORS.items() if not run.half}
     rows = [row for row in table["rows"] if row["batch_norm"] == "eval" and row["loss"] != "none"]
     best = [names[max(rows, key=lambda row: row["base"][fold]).get("loss"),
                   max(rows, key=lambda row: row["base"][fold])["patches"]] for fold in range(4)]

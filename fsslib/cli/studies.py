@@ -23,7 +23,7 @@ def results():
 def run_study(study, only, out, folder):
     """Run what is missing of STUDY, then write its table as JSON.
 
-    Studies: panet_, contrast_, maps_ and qgnet_, each with shapes or voc at its end; qgnet_vgg, choices_voc.
+    Studies: panet_, contrast_, maps_ and qgnet_, each with shapes or voc at its end; qgnet_vgg, ablation_voc, choices_voc.
     """
     from ..storage import writable_folder
     from ..studies import run_study as run

@@ -27,8 +27,17 @@ class Encoder:
             raise InputError("image", f"{images.shape[-2]}x{images.shape[-1]} px", f"at least {STRIDE} px a side, "
                              "the stride of the features", "Give a larger image.")
         images = images.to(next(self.backbone.parameters()).device)
-        found = self.backbone(images.flatten(0, -4).contiguous(memory_format=torch.channels_last))
-        return torch.cat([found[name] for name in self.maps], 1).unflatten(0, images.shape[:-3])
+        flat = images.flatten(0, -4).contiguous(memory_format=torch.channels_last)
+        if flat.device.type == "cpu" and not torch.is_grad_enabled():
+            # not slower, and an image's features cannot depend on its neighbours in a batch, to the last bit
+            found = torch.cat([self._side_by_side(flat[b:b + 1]) for b in range(len(flat))])
+        else:
+            found = self._side_by_side(flat)
+        return found.unflatten(0, images.shape[:-3])
+
+    def _side_by_side(self, images):
+        found = self.backbone(images)
+        return torch.cat([found[name] for name in self.maps], 1)
 
     def split(self, features):
         """(...,C,h,w) -> the maps, in order; channels that follow them are left aside."""

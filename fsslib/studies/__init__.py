@@ -17,6 +17,7 @@ from ..storage import read_json
 
 STUDIES = {"panet_shapes": "panet", "panet_voc": "panet", "contrast_voc": "contrast", "contrast_shapes": "contrast",
            "qgnet_shapes": "decoders", "qgnet_voc": "decoders", "qgnet_vgg": "decoders",
+           "ablation_voc": "decoders",
            "maps_shapes": "maps", "maps_voc": "maps",
            "choices_voc": "choices"}
 
@@ -45,7 +46,7 @@ def _refuse_smaller_table(rows, out, path, only):
     """A stored table may hold runs whose single results lie on another machine: it is never replaced by less."""
     if not path.exists():
         return
-    stored = {tuple(row.get(field.name) for field in fields(rows[0])) for row in read_json(path).get("rows", [])}
+    stored = {tuple(row.get(field.name, field.default) for field in fields(rows[0])) for row in read_json(path).get("rows", [])}
     coming = {tuple(asdict(row).values()) for row in rows
               if not only or re.search(only, row.name) or (out / row.name / "result.json").exists()}
     if lost := len(stored - coming):

@@ -19,7 +19,7 @@ from ..storage import read_json, write_json
 class Run:
     """One extractor. ``start``: ``"imagenet"`` or ``"random"`` · ``loss``: ``"none"`` (the start as it is),
     ``"global"``, ``"local"`` or ``"both"`` · ``patches``: of the local loss · ``lr``: 0.03 is MoCo's ·
-    ``batch_norm``: ``"train"``, or ``"eval"`` for the start's own statistics, frozen."""
+    ``batch_norm``: ``"train"``, or ``"eval"`` for the start's own statistics, frozen · ``half``: half of the epochs."""
     start: str
     loss: str
     patches: str = "slic"
@@ -27,12 +27,14 @@ class Run:
     seed: int = 0
     lr: float = 0.03
     batch_norm: str = "train"
+    half: bool = False
 
     @property
     def name(self):
         rate = "" if self.lr == Run.lr else f"-lr{self.lr:g}"
         norm = "" if self.batch_norm == Run.batch_norm else "-frozenbn"
-        return f"{self.backbone}-{self.start}-{self.loss}-{self.patches}{rate}{norm}-seed{self.seed}"
+        half = "-half" if self.half else ""
+        return f"{self.backbone}-{self.start}-{self.loss}-{self.patches}{rate}{norm}{half}-seed{self.seed}"
 
 
 RUNS = (Run("imagenet", "none"), Run("random", "none"),
@@ -53,8 +55,9 @@ def runs(name):
 def perform(name, row, out, _=None):
     """Pretrains one extractor under ``out`` (resumed where it stopped) and probes it; writes its result.json."""
     (dataset_name, config), out = SETTINGS[name], out / row.name
-    config = replace(config, seed=row.seed, lr=row.lr, **({} if row.loss == "none" else {"loss": row.loss,
-                                                                              "patches": row.patches}))
+    config = replace(config, seed=row.seed, lr=row.lr, epochs=config.epochs // (1 + row.half))
+    if row.loss != "none":
+        config = replace(config, loss=row.loss, patches=row.patches)
     dataset = open_dataset(dataset_name, split="train")
     torch.manual_seed(row.seed)
     encoder = build_backbone(row.backbone, {"imagenet": "imagenet", "random": None}[row.start], 32,

@@ -6,8 +6,10 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 import torch
 
+from ..backbones import build_backbone
 from ..bank import ModelBank
 from ..checkpoints import fill, load_checkpoint
+from ..contrast.pretraining import save_extractor
 from ..decoder_tables import PAIRS
 from ..datasets import open_dataset
 from ..evaluation import evaluate, protocol_episodes
@@ -50,7 +52,7 @@ class Settings:
     """``seeds``, ``extractor``: of each fold; the extractor is the contrastive one with frozen batch norm whose probe is
     highest on the fold's base classes (column *base* of the extractors' study) · ``extractors``, ``panet``: studies
     that hold those runs, ``panet`` may be "" · ``projection``: of the main rows · ``extractor_backbone``: None if it is
-    ``backbone`` · ``ablation``: fold of the ablations, -1 for none."""
+    ``backbone`` · ``ablation``: the fold of a study of ablations, 1-shot; -1 for a study of systems."""
     dataset: str
     size: int
     episodes: int
@@ -73,7 +75,7 @@ FOREGROUND_WEIGHT = 2.0                      # likewise: base classes of held-ou
 SETTINGS = {
     "qgnet_voc": Settings("voc", 225, 1000, 64, TrainingConfig(**RECIPE, steps=500, size=225),
                           {0: (0, 1, 2), 1: (0,), 2: (0, 1, 2), 3: (0,)}, ("felzenszwalb", "global", "global", "global"),
-                          "contrast_voc", "panet_voc", ablation=0),
+                          "contrast_voc", "panet_voc"),
     "qgnet_shapes": Settings("shapes", 161, 500, 64, TrainingConfig(**RECIPE, steps=500, size=161),
                              {0: (0, 1, 2), 1: (0,), 2: (0,), 3: (0,)}, ("global",) * 4, "contrast_shapes",
                              "panet_shapes"),
@@ -82,27 +84,33 @@ SETTINGS = {
                           "contrast_voc", "", backbone="vgg16", extractor_backbone="efficientnet_lite0",
                           projection="learned"),
 }
+SETTINGS["ablation_voc"] = replace(SETTINGS["qgnet_voc"], panet="", ablation=0)
 
-EXTRACTORS = {"both": ("both", "slic"), "felzenszwalb": ("both", "felzenszwalb"), "global": ("global", "slic"),
-              "local": ("local", "slic")}
+EXTRACTORS = {name: contrast.Run("imagenet", loss, patches, batch_norm="eval") for name, loss, patches in (
+    ("both", "both", "slic"), ("felzenszwalb", "both", "felzenszwalb"), ("global", "global", "slic"), ("local", "local", "slic"))}
+EXTRACTORS["half"] = replace(EXTRACTORS["felzenszwalb"], half=True)                       # Table 5
 
 
 def runs(name):
-    """Every Run of the study: the comparison of systems, then the ablations."""
+    """Every Run of the study."""
     settings = SETTINGS[name]
+    if settings.ablation >= 0:
+        return [row for seed in settings.seeds[settings.ablation] for row in _ablations(settings, seed)]
     rows = [replace(_system(settings, model, fold, shots), seed=seed)
             for seed in range(3) for fold in range(FOLDS) if seed in settings.seeds[fold]
             for model in ("qgnet", "pfenet") for shots in (1, 5)]
     if settings.panet:
         rows += [Run(model, fold, shots) for model in ("panet-free", "panet-par") for shots in (1, 5) for fold in range(FOLDS)]
-    if settings.ablation < 0:
-        return rows
-    for seed in settings.seeds[settings.ablation]:
-        one = Run("qgnet", settings.ablation, seed=seed, extractor=settings.extractor[settings.ablation])
-        rows += [replace(one, model="pfenet", extractor="", guided=False), replace(one, guided=False),
-                 *(replace(one, extractor=e) for e in ("random", "imagenet", *EXTRACTORS) if e != one.extractor),
-                 replace(one, projection="learned")]
     return rows
+
+
+def _ablations(settings, seed):
+    """QGNet as it stands, then one thing changed in each row."""
+    fold = settings.ablation
+    qgnet, pfenet = (replace(_system(settings, model, fold, 1), seed=seed) for model in ("qgnet", "pfenet"))
+    return [qgnet, pfenet, replace(qgnet, guided=False), replace(pfenet, guided=False),
+            *(replace(qgnet, extractor=name) for name in ("random", "imagenet", *EXTRACTORS) if name != qgnet.extractor),
+            replace(qgnet, projection="learned")]
 
 
 def perform(name, row, out, bank=None):
@@ -142,8 +150,9 @@ def trained(name, row, out):
     config = replace(settings.training, seed=row.seed, validate_every=settings.training.steps // 4)
     options = dict(width=settings.width, foreground_weight=FOREGROUND_WEIGHT, guided=row.guided)
     if row.model == "qgnet":
-        options |= dict(projection=row.projection, extractor=extractor(settings.extractors, row.extractor, out.parent),
-                        extractor_backbone=settings.extractor_backbone)
+        weights = (extractor(settings.extractors, row.extractor, out.parent) if row.extractor != "random"
+                   else random_extractor(settings.backbone, out))
+        options |= dict(projection=row.projection, extractor=weights, extractor_backbone=settings.extractor_backbone)
     torch.manual_seed(row.seed)
     model = build_model(row.model, settings.backbone, panet.default_weights(settings.backbone), **options)
     checkpoint = out / f"train-{row.training}" / "checkpoint.pt"
@@ -157,12 +166,21 @@ def trained(name, row, out):
     return model, state["rows"]
 
 
+def random_extractor(backbone, out):
+    """A file with the random start of a prior extractor: one for all training seeds, as the contrastive ones are."""
+    path = out / f"random-{backbone}.safetensors"
+    if not path.exists():
+        torch.manual_seed(0)
+        save_extractor(path, build_backbone(backbone, None), {"seed": 0})
+    return path
+
+
 def extractor(study, name, studies):
     """Weights for ``build_model``'s ``extractor``: a file, ``"imagenet"``, or None for a random start. A contrastive
     one is pretrained if ``studies`` does not hold it."""
     if name in ("random", "imagenet"):
         return {"random": None, "imagenet": "imagenet"}[name]
-    run = contrast.Run("imagenet", *EXTRACTORS[name], batch_norm="eval")
+    run = EXTRACTORS[name]
     if not (studies / study / run.name / "result.json").exists():
         contrast.perform(study, run, studies / study)
     return studies / study / run.name / "extractor.safetensors"

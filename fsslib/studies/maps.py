@@ -32,7 +32,7 @@ SETTINGS = {"maps_voc": "qgnet_voc", "maps_shapes": "qgnet_shapes"}
 
 def runs(name):
     """Every Run of the study."""
-    contrastive = decoders.EXTRACTORS if name == "maps_voc" else dict.fromkeys(decoders.SETTINGS["qgnet_shapes"].extractor)
+    contrastive = ("global", "local", "both", "felzenszwalb") if name == "maps_voc" else dict.fromkeys(decoders.SETTINGS["qgnet_shapes"].extractor)
     return [Run(extractor) for extractor in ("random", "imagenet", *contrastive)]
 
 
