@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -144,6 +145,15 @@ def test_runs_skips_publishes(project, capsys, monkeypatch):
     assert not re.search("papermill|noise\\\\n|widget-view|injected|Parameters", text)
     assert code[0]["metadata"] == {"tags": ["parameters"]}
     assert project.run() == 0 and len(project.log()) == 4            # publishing makes nothing out of date
+    measured = project.folder / "figures" / "results" / "reproduce_small.json"
+    both = json.loads(measured.read_text())
+    assert list(both["notebooks"]) == ["00_first", "01_second"]
+    for record in both["notebooks"].values():
+        record["seconds"] = -1
+    measured.write_text(json.dumps(both))
+    shutil.rmtree(project.out)                                       # another machine, one notebook only
+    assert project.run(publish=True, only=["01"]) == 0
+    assert [r["seconds"] < 0 for r in json.loads(measured.read_text())["notebooks"].values()] == [True, False]
 
 
 @pytest.mark.parametrize("text, message", [

@@ -46,10 +46,12 @@ def publish_run(name, plan, project, folder, state):
     for figure in figures:
         with atomic_path(target / figure.name) as part:
             part.write_bytes(fewer_colours(figure.read_bytes()))
-    write_json(project / "figures" / "results" / f"reproduce_{name}.json", {
-        "command": f"fsslib reproduce --profile {name} --publish",
-        "notebooks": {run: {key: record[key] for key in ("seconds", "cells", "machine", "versions")}
-                      for run, record in sorted(state.items()) if record["status"] == "completed"}})
+    measured = project / "figures" / "results" / f"reproduce_{name}.json"
+    records = read_json(measured)["notebooks"] if measured.exists() else {}                # --only: the others stay
+    records |= {run: {key: record[key] for key in ("seconds", "cells", "machine", "versions")}
+                for run, record in state.items() if record["status"] == "completed"}
+    write_json(measured, {"command": f"fsslib reproduce --profile {name} --publish",
+                          "notebooks": dict(sorted(records.items()))})
     print(f"published: {len(texts)} notebooks, {len(figures)} figures", flush=True)
 
 
