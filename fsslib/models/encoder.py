@@ -33,7 +33,7 @@ class Encoder:
             found = torch.cat([self._side_by_side(flat[b:b + 1]) for b in range(len(flat))])
         else:
             found = self._side_by_side(flat)
-        return found.unflatten(0, images.shape[:-3])
+        return found.contiguous().unflatten(0, images.shape[:-3])     # laid out as a bank gives it: equal rounding after it
 
     def _side_by_side(self, images):
         found = self.backbone(images)
