@@ -19,10 +19,11 @@ PUBLISHED = [                                # PASCAL-5i, mIoU %: label, shots, 
     ("PFENet ResNet-50 473", 5, (63.1, 70.7, 55.8, 57.9), 61.9), ("QGNet ResNet-50 473", 5, (64.7, 71.0, 53.6, 61.6), 62.8)]
 
 
-def systems_table(table, published=False):
+def systems_table(table, published=None):
     """(header, rows of text): mIoU ± half its 95 % interval of each system, 1- and 5-shot, on each fold and in the mean.
 
-    *n* behind a number: mean of so many training seeds. ``published``: with the papers' rows below.
+    *n* behind a number: mean of so many training seeds. ``published``: with those of the papers' rows below whose
+    label begins so, ``""`` all.
     """
     systems = {k: v for k, v in SYSTEMS.items() if table["settings"]["panet"] or not k.startswith("panet")}
     rows = []
@@ -30,9 +31,9 @@ def systems_table(table, published=False):
         for model, label in systems.items():
             cells = [_mean(table, model, fold, shots) for fold in (*FOLDS, -1)]
             rows.append([f"{label}, {shots}-shot", *(_cell(cell) for cell in cells)])
-        if published:
+        if published is not None:
             rows += [[f"published: {label}, {shots}-shot", *(f"{v:.1f}" for v in folds), f"{mean:.1f}"]
-                     for label, k, folds, mean in PUBLISHED if k == shots]
+                     for label, k, folds, mean in PUBLISHED if k == shots and label.startswith(published)]
     return ["mIoU %", *(f"fold {fold}" for fold in FOLDS), "mean"], rows
 
 

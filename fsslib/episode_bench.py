@@ -55,7 +55,8 @@ def _command(dataset, model, backbone, weights, size, width, episodes, without, 
     weights = "none" if weights is None else weights if weights == "imagenet" else "FILE"
     given = dict(dataset=dataset, model=model, backbone=backbone, weights=weights, size=size, width=width, episodes=episodes,
                  without=without, steps=steps, batch=batch)
-    return " ".join(["fsslib bench episodes", *(f"--{key} {value}" for key, value in given.items()), *(f"--shots {K}" for K in shots)])
+    return " ".join(["fsslib bench episodes", *(f"--{key} {value}" for key, value in given.items()),
+                     *(f"--shots {K}" for K in shots)])
 
 
 def _training(model, images, dataset, size, shots, batch, steps, bank):
@@ -106,9 +107,9 @@ def table(result):
     for row in result["test"]:
         total = sum(row["shares"].values())
         lines += [f"test, {row['shots']}-shot, bank on   {row['episodes'] / row['seconds_bank']:8.2f} episodes/s "
-                  f"({row['episodes']} in {row['seconds_bank']:.0f} s, once its features are there: {row['seconds_features']:.0f} s)",
+                  f"({row['episodes']} in {row['seconds_bank']:.0f} s, after {row['seconds_features']:.0f} s of filling)",
                   f"test, {row['shots']}-shot, bank off  {row['plain_episodes'] / row['seconds_plain']:8.2f} episodes/s: "
-                  f"{row['times_faster']:.1f} times faster with the bank, {row['times_faster_filling']:.1f} with its filling, "
+                  f"{row['times_faster']:.1f} times faster with the bank, {row['times_faster_filling']:.1f} filling included, "
                   f"scores {'identical' if row['identical'] else 'DIFFERENT'}",
                   "  one episode without bank: " + ", ".join(f"{name} {ms:.0f} ms ({100 * ms / total:.0f} %)"
                                                              for name, ms in row["shares"].items())]

@@ -63,9 +63,10 @@ def test_the_study_its_pairs_and_its_tables(small, tmp_path, monkeypatch):
     one = next(r for r in table["rows"] if r["model"] == "qgnet")
     assert one["training_steps"] == 4 and one["training_seconds"] > 0
     assert {c["training"] for c in table["curves"]} == {row.training for row in small}
-    header, rows = decoder_tables.systems_table(table, published=True)
+    header, rows = decoder_tables.systems_table(table, published="")
     assert rows[0][0] == "QGNet, 1-shot" and rows[0][1].endswith("(2)") and rows[2][1:] == ["not run"] * 5
     assert [row for row in rows if row[0].startswith("published: QGNet VGG-16 321, 1-shot")][0][-1] == "55.0"
+    assert len(decoder_tables.systems_table(table, published="QGNet VGG-16 321")[1]) == 8 + 2
     assert "QGNet - PFENet, 5-shot" in results.as_text(table)
     table["settings"]["panet"] = ""                     # a study without PANet, as qgnet_vgg: no rows that could never run
     assert [len(f(table)[1]) for f in (decoder_tables.systems_table, decoder_tables.differences_table)] == [4, 2]

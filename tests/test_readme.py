@@ -4,7 +4,7 @@ import json
 import re
 from pathlib import Path
 
-from fsslib.decoder_tables import systems_table
+from fsslib.decoder_tables import ablation_table, systems_table
 from fsslib.results import contrast_table, fold_table, maps_table
 
 REPOSITORY = Path(__file__).parents[1]
@@ -23,7 +23,8 @@ def test_every_score_stands_in_a_result_file():
         for row in fold_table(table, [("", dict(zip(KEYS, values))) for values in settings])[1]:
             cells.update(row)
     tables = [contrast_table(stored("contrast_voc")), maps_table(stored("maps_voc")),
-              *(systems_table(stored(name)) for name in ("qgnet_voc", "qgnet_shapes"))]
+              *(systems_table(stored(name)) for name in ("qgnet_voc", "qgnet_shapes", "qgnet_vgg")),
+              ablation_table(stored("ablation_voc"))]
     for _, rows in tables:
         for row in rows:
             cells.update(row)

@@ -32,7 +32,7 @@ SETTINGS = {"maps_voc": "qgnet_voc", "maps_shapes": "qgnet_shapes"}
 
 def runs(name):
     """Every Run of the study."""
-    contrastive = ("global", "local", "both", "felzenszwalb") if name == "maps_voc" else dict.fromkeys(decoders.SETTINGS["qgnet_shapes"].extractor)
+    contrastive = {"maps_voc": ("global", "local", "both", "felzenszwalb"), "maps_shapes": ("global",)}[name]
     return [Run(extractor) for extractor in ("random", "imagenet", *contrastive)]
 
 
