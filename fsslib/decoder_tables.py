@@ -84,6 +84,8 @@ def _mean(table, model, fold, shots):
 
 
 def _label(mean):
+    if mean["model"] == "blind":
+        return "neither map nor prototype: blind to the support"
     if mean["model"] == "pfenet":
         return "guided map alone (PFENet)" if mean["guided"] else "no map"
     extractor = EXTRACTORS[mean["extractor"]]

@@ -9,6 +9,7 @@ import torch
 
 from fsslib import decoder_tables, results, studies
 from fsslib.backbones import build_backbone
+from fsslib.batches import EpisodeBatch
 from fsslib.contrast import PretrainConfig
 from fsslib.metrics import EpisodeScores
 from fsslib.storage import read_json
@@ -78,11 +79,11 @@ def test_the_study_of_ablations(small, tmp_path):
     table, out = read_json(path), tmp_path / "runs" / "ablation_voc"
     header, rows = decoder_tables.ablation_table(table)
     assert rows[0][0] == "QGNet: both maps, extractor: global contrast" and rows[0][1].endswith("(2)")
-    assert [row[0] for row in rows] == list(dict.fromkeys(row[0] for row in rows)) and len(rows) == 11
+    assert [row[0] for row in rows] == list(dict.fromkeys(row[0] for row in rows)) and len(rows) == 12
     assert {"guided map alone (PFENet)", "no map", "both maps, extractor: random",
-            "prior map alone, extractor: global contrast",
+            "neither map nor prototype: blind to the support", "prior map alone, extractor: global contrast",
             "both maps, extractor: global contrast, learned projection"} < {row[0] for row in rows}
-    assert len(table["rows"]) == 15 and len(table["not_run"]) == 7 and "no map" in results.as_text(table)
+    assert len(table["rows"]) == 17 and len(table["not_run"]) == 7 and "no map" in results.as_text(table)
     scores = {(row.model, row.guided, row.seed): EpisodeScores.from_dict(read_json(out / row.name / "result.json")["scores"])
               for row in decoders.runs("ablation_voc") if row.name in {line["name"] for line in table["rows"]}
               and row.extractor in ("", "global") and row.projection == "none"}
@@ -93,6 +94,15 @@ def test_the_study_of_ablations(small, tmp_path):
     assert decoder_tables.ablation_table(table)[1][-1] == [f"{table['command']} --only qgnet-other-fold", *["not run"] * 3]
     networks = {read_json(path)["digests"]["weights"] for path in out.glob("qgnet-random-*/result.json")}
     assert len(networks) == 2 and len(list(out.glob("random-*"))) == 1          # two decoders, one random extractor
+
+
+def test_the_blind_decoder_never_sees_the_support(small, tmp_path):
+    model, _ = decoders.trained("ablation_voc", decoders.Run("blind", 0, guided=False), tmp_path / "ablation_voc")
+    query, supports, masks = torch.rand(1, 3, 40, 40), torch.rand(2, 1, 1, 1, 3, 40, 40), torch.zeros(2, 1, 1, 1, 40, 40, dtype=torch.uint8)
+    masks[0, ..., 10:30, 10:30], truth = 1, torch.zeros(1, 40, 40, dtype=torch.long)
+    with torch.no_grad():
+        one, other = (model.eval()(EpisodeBatch(mask, truth, support, query)).logits for support, mask in zip(supports, masks))
+    assert torch.equal(one, other) and one.std() > 0
 
 
 def test_runs_of_the_vgg_study():

@@ -24,7 +24,8 @@ from . import contrast, panet
 
 @dataclass(frozen=True)
 class Run:
-    """One row. ``model``: ``qgnet``, ``pfenet``, or PANet ``panet-free`` (no training) and ``panet-par`` ·
+    """One row. ``model``: ``qgnet``, ``pfenet``, ``blind`` (PFENet's decoder without maps, its prototype 0: it never sees
+    the support), or PANet ``panet-free`` (no training) and ``panet-par`` ·
     ``extractor``: QGNet's, a name of ``EXTRACTORS``, ``random`` or ``imagenet``."""
     model: str
     fold: int
@@ -108,7 +109,7 @@ def _ablations(settings, seed):
     """QGNet as it stands, then one thing changed in each row."""
     fold = settings.ablation
     qgnet, pfenet = (replace(_system(settings, model, fold, 1), seed=seed) for model in ("qgnet", "pfenet"))
-    return [qgnet, pfenet, replace(qgnet, guided=False), replace(pfenet, guided=False),
+    return [qgnet, pfenet, replace(qgnet, guided=False), replace(pfenet, guided=False), replace(pfenet, model="blind", guided=False),
             *(replace(qgnet, extractor=name) for name in ("random", "imagenet", *EXTRACTORS) if name != qgnet.extractor),
             replace(qgnet, projection="learned")]
 
@@ -154,7 +155,10 @@ def trained(name, row, out):
                    else random_extractor(settings.backbone, out))
         options |= dict(projection=row.projection, extractor=weights, extractor_backbone=settings.extractor_backbone)
     torch.manual_seed(row.seed)
-    model = build_model(row.model, settings.backbone, panet.default_weights(settings.backbone), **options)
+    model = build_model("pfenet" if row.model == "blind" else row.model, settings.backbone,
+                        panet.default_weights(settings.backbone), **options)
+    if row.model == "blind":
+        model.fem.register_forward_pre_hook(lambda _, given: (given[0], torch.zeros_like(given[1]), *given[2:]))
     checkpoint = out / f"train-{row.training}" / "checkpoint.pt"
     if not checkpoint.exists() or load_checkpoint(checkpoint, model.architecture)["step"] < config.steps:
         dataset, novel = open_dataset(settings.dataset, split="train"), novel_classes(settings.dataset, row.fold)
