@@ -32,6 +32,15 @@ def test_every_score_stands_in_a_result_file():
     assert len(said) > 20 and not set(said) - cells
 
 
+def test_the_speeds_are_the_measured_ones():
+    five = next(row for row in stored("bench_episodes")["test"] if row["shots"] == 5)
+    step = next(row["seconds_per_step"] for row in stored("bench_paper")["training"] if not row["bank"])
+    for said in (f"take {five['seconds_bank']:.0f} s", f"{five['times_faster']:.1f} times", f"filling takes {five['seconds_features']:.0f} s",
+                 f"{200 * 5953 // 4 * step / 3600:.0f} hours"):
+        assert said in README, said
+    assert five["identical"]
+
+
 def test_minutes_of_the_demo():
     measured = stored("reproduce_demo")["notebooks"]
     (said,) = re.findall(r"Measured on 2 CPU cores: (\d+\.\d)", README)
