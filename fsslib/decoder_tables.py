@@ -2,14 +2,17 @@
 
 FOLDS = range(4)
 KEYS = ("model", "fold", "shots", "extractor", "guided", "projection")
-SYSTEMS = {"qgnet": "QGNet", "pfenet": "PFENet", "panet-free": "PANet, training-free", "panet-par": "PANet, trained"}
+SYSTEMS = {"qgnet": "QGNet", "pfenet": "PFENet", "panet-free": "PANet, training-free", "panet-par": "PANet, trained",
+           "blind": "blind to the support"}
 EXTRACTORS = {"random": "random", "imagenet": "ImageNet itself", "both": "global + local contrast, SLIC",
-              "felzenszwalb": "global + local contrast, Felzenszwalb", "half": "the same, half of the epochs",
-              "global": "global contrast", "local": "local contrast, SLIC"}
-PAIRS = (("qgnet", "pfenet"), ("qgnet", "panet-free"), ("pfenet", "panet-free"))
-CHOICES = {"papers": "SGD, as the papers", "dropped": "+ images with novel classes dropped", "adamw": "+ AdamW",
+              "felzenszwalb": "global + local contrast, Felzenszwalb", "half": "global + local contrast, Felzenszwalb, half of the epochs",
+              "global": "global contrast", "local": "local contrast, SLIC", "vgg": "global + local contrast, SLIC, VGG-16"}
+PAIRS = (("qgnet", "pfenet"), ("qgnet", "panet-free"), ("pfenet", "panet-free"), ("pfenet", "blind"))
+CHOICES = {"papers": "SGD at 0.025, all images", "dropped": "+ images with novel classes dropped", "adamw": "+ AdamW",
            "weighted": "+ object pixels count double", "centred": "+ guided map of centred layers",
-           "shares": "+ equal shares of query, prototype, maps"}
+           "shares": "+ equal shares of query, prototype, maps: the recipe", "slower": "recipe with half the learning rate",
+           "faster": "recipe with twice the learning rate", "decay": "recipe with 5 times the weight decay",
+           "wide": "recipe with width 128"}
 PUBLISHED = [                                # PASCAL-5i, mIoU %: label, shots, folds, mean; QGNet paper, Table 1
     ("PANet VGG-16 417, own protocol", 1, (42.3, 58.0, 51.1, 41.2), 48.1),
     ("QGNet VGG-16 321", 1, (52.9, 65.0, 50.7, 51.6), 55.0), ("QGNet VGG-16 473", 1, (58.6, 67.2, 52.3, 52.0), 57.5),
@@ -25,10 +28,9 @@ def systems_table(table, published=None):
     *n* behind a number: mean of so many training seeds. ``published``: with those of the papers' rows below whose
     label begins so, ``""`` all.
     """
-    systems = {k: v for k, v in SYSTEMS.items() if table["settings"]["panet"] or not k.startswith("panet")}
     rows = []
     for shots in (1, 5):
-        for model, label in systems.items():
+        for model, label in _systems(table).items():
             cells = [_mean(table, model, fold, shots) for fold in (*FOLDS, -1)]
             rows.append([f"{label}, {shots}-shot", *(_cell(cell) for cell in cells)])
         if published is not None:
@@ -42,12 +44,18 @@ def differences_table(table):
     single differences in brackets."""
     rows = []
     for shots in (1, 5):
-        for one, other in PAIRS if table["settings"]["panet"] else PAIRS[:1]:
+        for one, other in (pair for pair in PAIRS if set(pair) <= set(_systems(table))):
             found = {d["fold"]: _gap(d) for d in table["differences"] if d["kind"] == "systems"
                      and (d["one"], d["other"], d["shots"]) == (one, other, shots)}
             rows.append([f"{SYSTEMS[one]} - {SYSTEMS[other]}, {shots}-shot",
                          *(found.get(fold, "not run") for fold in (*FOLDS, -1))])
     return ["mIoU points", *(f"fold {fold}" for fold in FOLDS), "mean"], rows
+
+
+def _systems(table):
+    """dict name -> label of the systems that a study compares."""
+    models = table["settings"].get("models", ("qgnet", "pfenet"))
+    return {k: v for k, v in SYSTEMS.items() if k in models or (k.startswith("panet") and table["settings"]["panet"])}
 
 
 def ablation_table(table):
@@ -66,7 +74,8 @@ def ablation_table(table):
 
 def choices_table(table):
     """(header, rows of text) of the study that chose the recipe: mIoU ± half its 95 % interval on base classes that the
-    training did not see, for each fold that the choice is for, and in brackets the paired change against the row above."""
+    training did not see, for each fold that the choice is for, and in brackets the paired change against the row above, or
+    against the recipe for its neighbours."""
     change = {(d["choice"], d["fold"]): " ({difference:+.1f}: {interval[0]:+.1f} to {interval[1]:+.1f})".format(**d)
               for d in table["differences"]}
     found = {(row["choice"], row["fold"]): row for row in table["rows"]}
@@ -77,7 +86,7 @@ def choices_table(table):
 
 def _mean(table, model, fold, shots):
     settings, qgnet = table["settings"], model == "qgnet"
-    wanted = dict(model=model, fold=fold, shots=shots, guided=True,
+    wanted = dict(model=model, fold=fold, shots=shots, guided=model != "blind",
                   extractor=settings["extractor"][max(fold, 0)] if qgnet else "",
                   projection=settings["projection"] if qgnet else "none")
     return next((m for m in table["means"] if all(m[k] == wanted[k] for k in KEYS)), None)

@@ -62,7 +62,7 @@ def _command(dataset, model, backbone, weights, size, width, episodes, without, 
 def _training(model, images, dataset, size, shots, batch, steps, bank):
     """Median seconds a step, reading included; the bank's filling, with the images of these steps alone, is not."""
     sampler = EpisodeSampler(images, base_classes(dataset, FOLD), shots, 0, "pfenet", shuffle=True)
-    episodes = sampler.take(batch * (1 + steps))
+    episodes, device = sampler.take(batch * (1 + steps)), next(model.parameters()).device
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], 1e-5)
     with ModelBank(model, images, size, "pad", dtype="float16") if bank else contextlib.nullcontext() as kept:
         if bank:
@@ -70,10 +70,11 @@ def _training(model, images, dataset, size, shots, batch, steps, bank):
         data, seconds = EpisodeTensors(episodes, size, "pad", bank=kept), []
         for step in range(1 + steps):
             began = time.perf_counter()
-            losses = model.train()(collate([data[step * batch + b] for b in range(batch)])).losses
+            loss = sum(model.train()(collate([data[step * batch + b] for b in range(batch)]).to(device)).losses.values())
             optimizer.zero_grad()
-            sum(losses.values()).backward()
+            loss.backward()
             optimizer.step()
+            loss.item()                      # waits for a GPU
             seconds.append(time.perf_counter() - began)
     return round(statistics.median(seconds[1:]), 4)
 
@@ -81,18 +82,24 @@ def _training(model, images, dataset, size, shots, batch, steps, bank):
 @torch.no_grad()
 def _shares(model, episodes, size, repeats=5):
     """Milliseconds of the parts of a test episode: networks, maps, decoder with everything else of the forward pass."""
-    batch = collate([EpisodeTensors(episodes, size, "pad")[0]])
-    model.eval()
+    device = next(model.eval().parameters()).device
+    batch = collate([EpisodeTensors(episodes, size, "pad")[0]]).to(device)
     support, query = model.features(batch)
     banked = collate([batch])
     banked.support_features, banked.query_features = support[:, None], query
     masks = batch.support_masks[:, 0]
 
+    def finished(function):
+        found = function()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        return found
+
     def milliseconds(function):
-        function()
+        finished(function)
         began = time.perf_counter()
         for _ in range(repeats):
-            function()
+            finished(function)
         return 1000 * (time.perf_counter() - began) / repeats
     networks, maps = milliseconds(lambda: model.features(batch)), milliseconds(
         lambda: model.region_maps(support, query, masks))

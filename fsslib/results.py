@@ -126,7 +126,7 @@ def as_text(stored, where="result file"):
 def _as_text(stored):
     if stored.get("study", "").startswith("contrast"):
         return to_text(*contrast_table(stored))
-    if stored.get("study", "").startswith("qgnet"):
+    if stored.get("study", "").startswith(("qgnet", "blind", "chosen")):
         return "\n\n".join(to_text(*table(stored)) for table in (systems_table, differences_table))
     if stored.get("study", "").startswith("ablation"):
         return to_text(*ablation_table(stored))

@@ -111,6 +111,64 @@ def test_runs_of_the_vgg_study():
     assert {row.projection for row in rows if row.model == "qgnet"} == {"learned"}     # lite0's maps beside VGG's
 
 
+def test_the_studies_for_a_gpu(small, tmp_path, monkeypatch):
+    """VGG-16 with an extractor of its own, at two sizes, without a bank; a study without one runs and keeps none."""
+    for size in (321, 473):
+        settings, rows = decoders.SETTINGS[f"qgnet_vgg{size}"], decoders.runs(f"qgnet_vgg{size}")
+        assert settings.size == settings.training.size == size and not settings.bank and len({row.name for row in rows}) == 16
+        assert {row.extractor for row in rows if row.model == "qgnet"} == {"vgg"} and settings.extractor_backbone is None
+    assert [run.name for run in contrast.runs("contrast_vgg")][1] == decoders.EXTRACTORS["vgg"].name
+    monkeypatch.setitem(decoders.SETTINGS, "qgnet_voc", dataclasses.replace(decoders.SETTINGS["qgnet_voc"], bank=False))
+    monkeypatch.setattr(decoders, "ModelBank", None)
+    assert decoders.perform("qgnet_voc", small[-1], tmp_path / "qgnet_voc") is None
+    assert 0 <= read_json(tmp_path / "qgnet_voc" / small[-1].name / "result.json")["miou"] <= 100
+
+
+def test_the_study_of_blind_decoders(small, tmp_path, monkeypatch):
+    """PFENet against the same decoder without sight of the support, on every fold, and no other system."""
+    monkeypatch.setitem(decoders.SETTINGS, "blind_voc", dataclasses.replace(
+        decoders.SETTINGS["qgnet_voc"], panet="", models=("pfenet", "blind"), seeds={fold: (0,) for fold in range(4)}))
+    table = read_json(studies.run_study("blind_voc", tmp_path / "runs", tmp_path))
+    assert len(table["rows"]) == 16 and not table["not_run"]
+    assert [row[0] for row in decoder_tables.systems_table(table)[1]] == [
+        f"{label}, {shots}-shot" for shots in (1, 5) for label in ("PFENet", "blind to the support")]
+    header, rows = decoder_tables.differences_table(table)
+    assert [row[0] for row in rows] == [f"PFENet - blind to the support, {shots}-shot" for shots in (1, 5)]
+    assert not any("not run" in row for row in rows) and "blind to the support" in results.as_text(table)
+
+
+def test_a_fold_may_have_a_recipe_of_its_own(small, tmp_path, monkeypatch):
+    settings = dataclasses.replace(decoders.SETTINGS["qgnet_voc"], recipe=("wide", "faster", "shares", "shares"))
+    monkeypatch.setitem(decoders.SETTINGS, "chosen_voc", settings)
+    made = [decoders.trained("chosen_voc", decoders.Run("pfenet", fold), tmp_path / "chosen_voc") for fold in range(3)]
+    assert [model.reduce_query[0].out_channels for model, _ in made] == [128, 64, 6]
+    assert [next(row["lr"] for row in log if "lr" in row) for _, log in made] == [0.002, 0.004, 0.002]
+
+
+def test_the_choice_of_a_fold_by_hand():
+    """The highest step; a neighbour only where the interval of its gain leaves out 0; nothing without all rows."""
+    found = {choices.Run(name, fold): {"miou": 40 + at} for fold in (0, 1, 2) for at, name in enumerate(choices.STEPS_TO_RECIPE)}
+    found |= {choices.Run(name, fold): {"miou": 46} for fold in (0, 1, 2) for name in choices.NEIGHBOURS}
+    found[choices.Run("adamw", 1)] = {"miou": 50}
+    gains = [{"fold": fold, "choice": name, "difference": gain, "interval": [low, 2]}
+             for fold in (0, 1) for name, gain, low in (("slower", 1.5, -0.1), ("faster", 0.5, 0.1), ("wide", 0.8, 0.2))]
+    assert choices._chosen(found, gains) == ["wide", "adamw", "shares", None]
+
+
+def test_what_the_stored_study_says_of_the_recipe(request):
+    """The recipe is the highest step on every fold; the study of what its neighbours improve takes just these."""
+    table = read_json(request.config.rootpath / STORED / "choices_voc.json")
+    assert not table["not_run"]
+    for fold in range(4):
+        scores = {row["choice"]: row["miou"] for row in table["rows"] if row["fold"] == fold}
+        assert max(choices.STEPS_TO_RECIPE, key=scores.get) == "shares"
+    assert tuple(table["chosen"]) == decoders.SETTINGS["chosen_voc"].recipe
+    recipe, settings = choices.RECIPE, decoders.SETTINGS["qgnet_voc"]
+    assert recipe.optimizer == {name: getattr(settings.training, name) for name in ("optimizer", "lr", "weight_decay")}
+    assert (recipe.foreground_weight, recipe.drop_novel, recipe.width) == (
+        decoders.FOREGROUND_WEIGHT, settings.drop_novel, settings.width)
+
+
 def test_the_chosen_extractors_have_the_highest_probe_on_base_classes(request):
     """The rule that Settings states, on the stored probes."""
     table = read_json(request.config.rootpath / STORED / "contrast_voc.json")
@@ -136,17 +194,19 @@ def test_the_choice_of_the_recipe_sees_base_classes_alone(tmp_path, monkeypatch,
     monkeypatch.setattr(choices, "fit", fit)
     monkeypatch.setattr(choices, "load_checkpoint", lambda path, *_: {"step": choices.STEPS})
     monkeypatch.setattr(choices, "fill", lambda *_: None)
-    for name, value in dict(BACKBONE="tiny", SIZE=40, EPISODES=4, WIDTH=6).items():
+    for name, value in dict(BACKBONE="tiny", SIZE=40, EPISODES=4).items():
         monkeypatch.setattr(choices, name, value)
     monkeypatch.setattr(choices, "open_dataset", lambda name, split: toy)
     monkeypatch.setattr(choices, "novel_classes", lambda name, fold: (1, 2) if fold % 2 else (3, 4))
     monkeypatch.setattr(choices, "halves", lambda dataset, classes: (np.arange(len(dataset)),) * 2)
     monkeypatch.setattr(panet, "default_weights", lambda _: None)
     table = read_json(studies.run_study("choices_voc", tmp_path / "runs", tmp_path))
-    assert len(table["rows"]) == 24 and len(seen) == 12              # two folds share a training
+    assert len(table["rows"]) == 40 and len(seen) == 20              # two folds share a training
     assert seen[0][0] == "sgd" and seen[0][2] == () and seen[2][2] and seen[-1][0] == "adamw" and seen[-1][3] == 2.0
+    against = {d["choice"]: d["against"] for d in table["differences"]}
+    assert against["shares"] == "centred" and {against[name] for name in choices.NEIGHBOURS} == {"shares"}
     header, rows = decoder_tables.choices_table(table)
-    assert len(rows) == 6 and "(+0.0: +0.0 to +0.0)" in rows[1][1] and "SGD" in results.as_text(table)
+    assert len(rows) == 10 and "(+0.0: +0.0 to +0.0)" in rows[1][1] and "SGD" in results.as_text(table)
 
 
 def test_the_study_of_maps(small, tmp_path, monkeypatch):

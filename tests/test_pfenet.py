@@ -157,6 +157,14 @@ def test_features_may_stand_in_for_images():
         torch.testing.assert_close(model(features).logits, model(batch).logits)
 
 
+def test_maps_are_drawn_in_float32_whatever_the_precision():
+    """In bf16 cosines near each other would fall together; a bank holds more, and so do features without one."""
+    model, batch = build("qgnet").eval(), episodes()
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        assert {part.dtype for part in model.features(batch)} == {torch.float32}
+        assert {part.dtype for part in model(batch).maps.values()} == {torch.float32}
+
+
 def test_the_prior_extractor_is_the_one_given(tmp_path):
     from safetensors.torch import save_file
     torch.manual_seed(5)

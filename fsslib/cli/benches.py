@@ -51,6 +51,31 @@ def bench_episodes(dataset, root, model, backbone, weights, size, width, episode
     click.echo(table(result))
 
 
+@bench.command("training")
+@click.option("--model", "models", type=click.Choice(["pfenet", "qgnet"]), multiple=True, default=("qgnet",),
+              help="May be repeated.")
+@click.option("--backbone", "backbones", multiple=True, default=("resnet50",), help="Of both networks, may be repeated.")
+@click.option("--size", "sizes", type=int, multiple=True, default=(473,), help="Input side in px, may be repeated.")
+@click.option("--option", "options", multiple=True, metavar="NAME=VALUE", default=("width=256", "masked_pass=true"),
+              help="Of the model, as in fsslib train; by default the papers'.")
+@click.option("--batch", type=click.IntRange(1), default=4, help="Episodes a step.")
+@click.option("--shots", type=click.IntRange(1), default=1, help="K, support images of an episode.")
+@click.option("--steps", type=click.IntRange(1), default=20, help="Steps timed, after a warm-up.")
+@click.option("--out", type=click.Path(path_type=Path), help="JSON file of the numbers.")
+def bench_training(models, backbones, sizes, options, batch, shots, steps, out):
+    """Training steps/s, hours of the papers' schedule and memory, without a bank; on a GPU in 32 bit and bf16, with and
+    without torch.compile."""
+    from ..config import parse_options
+    from ..models import model_class
+    from ..storage import write_json
+    from ..training_bench import line, measure
+    parsed = [parse_options(options, model_class(name).OPTIONS) for name in models]          # an option must fit them all
+    for result in measure(models, backbones, sizes, parsed[0], batch, shots, steps):
+        click.echo(line(result["rows"][-1]))
+        if out:                              # after every row: compiling takes minutes
+            write_json(out, result)
+
+
 @bench.command("superpixels")
 @DATASET
 @ROOT

@@ -30,7 +30,7 @@ MODEL = options_of(
     click.option("--extractor-backbone", help="Of the extractor, if it is another one."),
     click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="Of the model, may be repeated: "
                  "align=false (panet); width=64, guided=false, masked_pass=true, frozen=false (pfenet, qgnet); "
-                 "prior=false, projection=learned (qgnet)."))
+                 "foreground_weight=2 (pfenet, qgnet); prior=false, projection=learned (qgnet)."))
 EPISODES = options_of(
     click.option("--fold", type=int, default=0, help="0 to 3; its five classes are novel."),
     click.option("--shots", type=int, default=1, help="K, support images a way."),

@@ -96,7 +96,8 @@ class PFENet(nn.Module):
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             both = self.encoders[0](torch.cat([support.flatten(0, 1), query]))
             support, query = both[:-len(query)].unflatten(0, support.shape[:2]), both[-len(query):]
-            return support, torch.cat([query, *(encode(batch.query_images) for encode in self.encoders[1:])], 1)
+            query = torch.cat([query, *(encode(batch.query_images) for encode in self.encoders[1:])], 1)
+        return support.float(), query.float()          # as a bank gives them: cosines of bf16 features would be coarse
 
 
 def one_way(tensor):

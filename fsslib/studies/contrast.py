@@ -13,6 +13,7 @@ from ..evaluation import hardware, versions
 from ..folds import FOLDS, base_classes
 from ..metrics import EpisodeScores
 from ..storage import read_json, write_json
+from .panet import default_weights
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,15 @@ RUNS = (Run("imagenet", "none"), Run("random", "none"),
             ("both", "slic"), ("both", "felzenszwalb"), ("global", "slic"), ("local", "slic"))))
 
 SETTINGS = {"contrast_voc": ("voc", PretrainConfig(epochs=6, probe_every=3, probe_images=250)),
-            "contrast_shapes": ("shapes", PretrainConfig(epochs=6, probe_every=3, probe_images=250))}
+            "contrast_shapes": ("shapes", PretrainConfig(epochs=6, probe_every=3, probe_images=250)),
+            "contrast_vgg": ("voc", PretrainConfig(epochs=10, batch=64, size=224, patch_size=112, probe_every=10, probe_images=250))}
 
 
 def runs(name):
-    """Every Run of the study; on shapes the start and the one extractor that other studies need."""
-    return RUNS if name != "contrast_shapes" else (RUNS[0], Run("imagenet", "global", batch_norm="eval"))
+    """Every Run of the study; but for lite0 on VOC the start and the one extractor that other studies need."""
+    return {"contrast_shapes": (RUNS[0], Run("imagenet", "global", batch_norm="eval")),
+            "contrast_vgg": (replace(RUNS[0], backbone="vgg16"), Run("imagenet", "both", backbone="vgg16", batch_norm="eval")),
+            }.get(name, RUNS)
 
 
 def perform(name, row, out, _=None):
@@ -60,7 +64,7 @@ def perform(name, row, out, _=None):
         config = replace(config, loss=row.loss, patches=row.patches)
     dataset = open_dataset(dataset_name, split="train")
     torch.manual_seed(row.seed)
-    encoder = build_backbone(row.backbone, {"imagenet": "imagenet", "random": None}[row.start], 32,
+    encoder = build_backbone(row.backbone, default_weights(row.backbone) if row.start == "imagenet" else None, 32,
                              row.batch_norm)
     if row.loss != "none":
         pretrain(encoder, dataset, config, out, resume=True)

@@ -1,6 +1,7 @@
 """QGNet, PFENet and PANet on the same episodes; what each map, projection and prior extractor is worth (Tables 1, 5, 6)."""
 
 import shutil
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from ..backbones import build_backbone
 from ..bank import ModelBank
 from ..checkpoints import fill, load_checkpoint
 from ..contrast.pretraining import save_extractor
-from ..decoder_tables import PAIRS
+from ..decoder_tables import PAIRS, SYSTEMS
 from ..datasets import open_dataset
 from ..evaluation import evaluate, protocol_episodes
 from ..folds import FOLDS, base_classes, novel_classes
@@ -19,7 +20,7 @@ from ..models import build_model
 from ..protocols import get_protocol
 from ..storage import read_json, write_json
 from ..training import TrainingConfig, fit
-from . import contrast, panet
+from . import choices, contrast, panet
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,10 @@ class Settings:
     """``seeds``, ``extractor``: of each fold; the extractor is the contrastive one with frozen batch norm whose probe is
     highest on the fold's base classes (column *base* of the extractors' study) · ``extractors``, ``panet``: studies
     that hold those runs, ``panet`` may be "" · ``projection``: of the main rows · ``extractor_backbone``: None if it is
-    ``backbone`` · ``ablation``: the fold of a study of ablations, 1-shot; -1 for a study of systems."""
+    ``backbone`` · ``ablation``: the fold of a study of ablations, 1-shot; -1 for a study of systems ·
+    ``bank``: False runs the networks for every image of every episode, which a GPU does faster than a disk reads ·
+    ``models``: the decoders of the main rows · ``recipe``: of each fold, a name of ``choices.CHOICES``: its optimiser and
+    its width go before ``training``'s and ``width``."""
     dataset: str
     size: int
     episodes: int
@@ -68,11 +72,14 @@ class Settings:
     extractor_backbone: str = None
     projection: str = "none"
     drop_novel: bool = True
+    bank: bool = True
+    models: tuple = ("qgnet", "pfenet")
+    recipe: tuple = ("shares",) * FOLDS
 
 
 RECIPE = dict(batch=8, optimizer="adamw", lr=0.002, weight_decay=0.02, schedule="poly", protocol="pfenet",
-              validation_episodes=50)        # chosen in training images: half of VOC's classes learned, others tested
-FOREGROUND_WEIGHT = 2.0                      # likewise: base classes of held-out training images
+              validation_episodes=50)        # found by pilots in training images, asked again fold by fold: choices.py
+FOREGROUND_WEIGHT = 2.0                      # likewise
 SETTINGS = {
     "qgnet_voc": Settings("voc", 225, 1000, 64, TrainingConfig(**RECIPE, steps=500, size=225),
                           {0: (0, 1, 2), 1: (0,), 2: (0, 1, 2), 3: (0,)}, ("felzenszwalb", "global", "global", "global"),
@@ -85,10 +92,16 @@ SETTINGS = {
                           "contrast_voc", "", backbone="vgg16", extractor_backbone="efficientnet_lite0",
                           projection="learned"),
 }
+SETTINGS |= {f"qgnet_vgg{size}": replace(SETTINGS["qgnet_vgg"], size=size, training=TrainingConfig(**RECIPE, steps=500, size=size),
+                                         extractor=("vgg",) * 4, extractors="contrast_vgg", extractor_backbone=None, projection="none",
+                                         bank=False) for size in (321, 473)}                # for a GPU
 SETTINGS["ablation_voc"] = replace(SETTINGS["qgnet_voc"], panet="", ablation=0)
+SETTINGS["chosen_voc"] = replace(SETTINGS["qgnet_voc"], panet="", recipe=("wide", "wide", "faster", "shares"))     # choices_voc's
+SETTINGS["blind_voc"] = replace(SETTINGS["qgnet_voc"], panet="", models=("pfenet", "blind"), seeds={f: (0,) for f in range(FOLDS)})
 
 EXTRACTORS = {name: contrast.Run("imagenet", loss, patches, batch_norm="eval") for name, loss, patches in (
     ("both", "both", "slic"), ("felzenszwalb", "both", "felzenszwalb"), ("global", "global", "slic"), ("local", "local", "slic"))}
+EXTRACTORS["vgg"] = replace(EXTRACTORS["both"], backbone="vgg16")
 EXTRACTORS["half"] = replace(EXTRACTORS["felzenszwalb"], half=True)                       # Table 5
 
 
@@ -99,7 +112,7 @@ def runs(name):
         return [row for seed in settings.seeds[settings.ablation] for row in _ablations(settings, seed)]
     rows = [replace(_system(settings, model, fold, shots), seed=seed)
             for seed in range(3) for fold in range(FOLDS) if seed in settings.seeds[fold]
-            for model in ("qgnet", "pfenet") for shots in (1, 5)]
+            for model in settings.models for shots in (1, 5)]
     if settings.panet:
         rows += [Run(model, fold, shots) for model in ("panet-free", "panet-par") for shots in (1, 5) for fold in range(FOLDS)]
     return rows
@@ -110,7 +123,7 @@ def _ablations(settings, seed):
     fold = settings.ablation
     qgnet, pfenet = (replace(_system(settings, model, fold, 1), seed=seed) for model in ("qgnet", "pfenet"))
     return [qgnet, pfenet, replace(qgnet, guided=False), replace(pfenet, guided=False), replace(pfenet, model="blind", guided=False),
-            *(replace(qgnet, extractor=name) for name in ("random", "imagenet", *EXTRACTORS) if name != qgnet.extractor),
+            *(replace(qgnet, extractor=name) for name in ("random", "imagenet", *EXTRACTORS) if name not in (qgnet.extractor, "vgg")),
             replace(qgnet, projection="learned")]
 
 
@@ -123,14 +136,14 @@ def perform(name, row, out, bank=None):
         return bank
     model, log = trained(name, row, out)
     dataset, rules = open_dataset(settings.dataset, split="val"), get_protocol("pfenet")
-    if bank is None or bank.digests != [encoder.digest for encoder in model.encoders]:
+    if settings.bank and (bank is None or bank.digests != [encoder.digest for encoder in model.encoders]):
         if bank:
             bank.close()
         bank = ModelBank(model, dataset, settings.size, rules.resize, dtype="float16")
     classes = novel_classes(settings.dataset, row.fold)
     episodes = protocol_episodes(dataset, classes, row.shots, "pfenet", episodes=settings.episodes)
     steps = [entry["seconds"] for entry in log if "seconds" in entry]
-    evaluate(model, episodes, classes, "pfenet", settings.size, bank=bank, out=out / row.name, fold=row.fold,
+    evaluate(model, episodes, classes, "pfenet", settings.size, bank=bank or False, out=out / row.name, fold=row.fold,
              seed=row.seed, training_seconds=round(sum(steps), 1), training_steps=len(steps))
     return bank
 
@@ -148,8 +161,10 @@ def _panet(settings, row, out):
 def trained(name, row, out):
     """(the row's model with the last weights of its schedule, rows of its log); trains what is missing."""
     settings = SETTINGS[name]
-    config = replace(settings.training, seed=row.seed, validate_every=settings.training.steps // 4)
-    options = dict(width=settings.width, foreground_weight=FOREGROUND_WEIGHT, guided=row.guided)
+    config, width = replace(settings.training, seed=row.seed, validate_every=settings.training.steps // 4), settings.width
+    if (chosen := settings.recipe[row.fold]) != "shares":
+        config, width = replace(config, **choices.CHOICES[chosen].optimizer), choices.CHOICES[chosen].width
+    options = dict(width=width, foreground_weight=FOREGROUND_WEIGHT, guided=row.guided)
     if row.model == "qgnet":
         weights = (extractor(settings.extractors, row.extractor, out.parent) if row.extractor != "random"
                    else random_extractor(settings.backbone, out))
@@ -162,7 +177,7 @@ def trained(name, row, out):
     checkpoint = out / f"train-{row.training}" / "checkpoint.pt"
     if not checkpoint.exists() or load_checkpoint(checkpoint, model.architecture)["step"] < config.steps:
         dataset, novel = open_dataset(settings.dataset, split="train"), novel_classes(settings.dataset, row.fold)
-        with ModelBank(model, dataset, settings.size, "pad", dtype="float16") as bank:
+        with ModelBank(model, dataset, settings.size, "pad", dtype="float16") if settings.bank else nullcontext() as bank:
             fit(model, dataset, base_classes(settings.dataset, row.fold), config, checkpoint.parent, resume=True,
                 novel=novel if settings.drop_novel else (), bank=bank)
     state = load_checkpoint(checkpoint, model.architecture)
@@ -241,7 +256,7 @@ def _means(groups, settings):
     """The mean over its seeds of each setting; fold -1: the mean over the four folds of each system."""
     means = [{**asdict(row), "miou": round(100 * float(value), 2), "interval": interval, "seeds": seeds}
              for row, (value, _, seeds, interval) in groups.items()]
-    for model in ("qgnet", "pfenet", "panet-free", "panet-par"):
+    for model in SYSTEMS:
         for shots in (1, 5):
             folds = [groups.get(_system(settings, model, fold, shots)) for fold in range(FOLDS)]
             if all(folds):
@@ -254,7 +269,7 @@ def _means(groups, settings):
 def _system(settings, model, fold, shots):
     """The Run that stands for a system in the comparison."""
     if model != "qgnet":
-        return Run(model, fold, shots)
+        return Run(model, fold, shots, guided=model != "blind")
     return Run(model, fold, shots, extractor=settings.extractor[fold], projection=settings.projection)
 
 
