@@ -21,8 +21,8 @@ def measure(models, backbones, sizes, options, batch=4, shots=1, steps=20):
 
     The episodes are random pixels that already lie on the device, so reading images is not in these numbers; weights
     are random. ``seconds_per_step``: median of ``steps`` · ``seconds_warm_up``: of the steps before, compiling
-    included · ``hours``: of the
-    papers' schedule of one fold at this rate · ``gb``: the largest amount of GPU memory that tensors took.
+    included · ``hours``: of the papers' schedule of one fold at this rate · ``gb``: the largest amount of GPU memory that
+    tensors took.
     """
     gpu = torch.cuda.is_available()
     command = " ".join(["fsslib bench training", *(f"--model {v}" for v in models), *(f"--backbone {v}" for v in backbones),
