@@ -80,12 +80,12 @@ class EpisodeScores:
         Episodes that share a query are not independent: the image is drawn again, with all its episodes.
         """
         miou, fb = self.resampled(seed)
-        return {"miou": _percentiles(miou, level), "fb_iou": _percentiles(fb, level)}
+        return {"miou": percentiles(miou, level), "fb_iou": percentiles(fb, level)}
 
     def resampled(self, seed=0):
         """mIoU and FB-IoU of each resample: two float64 (R,), in 0..1."""
         i, u, fb_i, fb_u = self._sums()
-        times = np.random.default_rng(seed).multinomial(len(i), np.full(len(i), 1 / len(i)), RESAMPLES)  # (R, Q)
+        times = resamples(len(i), seed)                    # (R, Q)
         never = u.sum(0) == 0
         iou = _iou(times @ i, times @ u, "ignored")        # NaN: a class that misses from a resample is skipped
         if self.absent == "counted":
@@ -101,7 +101,7 @@ class EpisodeScores:
         if [row[:2] for row in self.rows] != [row[:2] for row in other.rows] or self.classes != other.classes:
             raise InputError("paired difference", "two runs with different episodes", "the same episode list",
                              "Evaluate both with the same data, seed, shots and protocol.")
-        return self.miou() - other.miou(), _percentiles(self.resampled(seed)[0] - other.resampled(seed)[0], level)
+        return self.miou() - other.miou(), percentiles(self.resampled(seed)[0] - other.resampled(seed)[0], level)
 
     def to_dict(self):
         """Plain values for JSON; ``from_dict`` reads them back."""
@@ -114,12 +114,18 @@ class EpisodeScores:
         return scores
 
 
+def resamples(queries, seed=0):
+    """int (R, Q): how often each of Q query images is drawn in each of ``RESAMPLES`` bootstrap resamples."""
+    return np.random.default_rng(seed).multinomial(queries, np.full(queries, 1 / queries), RESAMPLES)
+
+
 def _iou(i, u, absent):
     with np.errstate(invalid="ignore"):
         return np.where(u > 0, i / np.where(u > 0, u, 1), 0.0 if absent == "counted" else np.nan)
 
 
-def _percentiles(values, level):
+def percentiles(values, level=0.95):
+    """(low, high) of the central ``level`` of ``values``."""
     low, high = np.percentile(values, [50 * (1 - level), 50 * (1 + level)])
     return float(low), float(high)
 

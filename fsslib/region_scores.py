@@ -9,7 +9,7 @@ from tqdm.auto import tqdm
 
 from .bank import ModelBank
 from .batches import EpisodeTensors
-from .metrics import RESAMPLES, recall_curve
+from .metrics import percentiles, recall_curve, resamples
 
 THRESHOLDS = tuple(round(0.1 * k, 1) for k in range(1, 10))              # Table 7
 
@@ -29,9 +29,8 @@ class RegionScores:
         known = np.isfinite(values)
         total = np.bincount(group, np.where(known, values, 0.0))
         count = np.bincount(group, known)
-        times = np.random.default_rng(seed).multinomial(len(total), np.full(len(total), 1 / len(total)), RESAMPLES)
-        low, high = np.percentile(times @ total / (times @ count), [50 * (1 - level), 50 * (1 + level)])
-        return float(total.sum() / count.sum()), float(low), float(high)
+        times = resamples(len(total), seed)                # (R, Q)
+        return float(total.sum() / count.sum()), *percentiles(times @ total / (times @ count), level)
 
     def share_above(self, threshold=0.5):
         """float64 (T,): share of episodes in which the region map > ``threshold`` has an IoU above each of

@@ -96,7 +96,7 @@ SETTINGS |= {f"qgnet_vgg{size}": replace(SETTINGS["qgnet_vgg"], size=size, train
                                          extractor=("vgg",) * 4, extractors="contrast_vgg", extractor_backbone=None, projection="none",
                                          bank=False) for size in (321, 473)}                # for a GPU
 SETTINGS["ablation_voc"] = replace(SETTINGS["qgnet_voc"], panet="", ablation=0)
-SETTINGS["chosen_voc"] = replace(SETTINGS["qgnet_voc"], panet="", recipe=("wide", "wide", "faster", "shares"))     # choices_voc's
+SETTINGS["chosen_voc"] = replace(SETTINGS["qgnet_voc"], recipe=("wide", "wide", "faster", "shares"))     # choices_voc's
 SETTINGS["blind_voc"] = replace(SETTINGS["qgnet_voc"], panet="", models=("pfenet", "blind"), seeds={f: (0,) for f in range(FOLDS)})
 
 EXTRACTORS = {name: contrast.Run("imagenet", loss, patches, batch_norm="eval") for name, loss, patches in (
