@@ -21,8 +21,8 @@ class Backbone(nn.Module):
     ``output_stride``: 8, or 32 for the network as it was made for classification (contrastive pretraining; the
     weights are the same, the maps coarser and far cheaper) · ``channels``: dict map name -> C ·
     ``prototype_maps``: the maps PANet compares · ``mid_scale``: what brings layer2 and layer3 to the size of a ResNet's
-    (about 1), for which the decoders' learning rates are meant · ``batch_norm``: ``"eval"`` (default) keeps stored statistics whatever
-    the mode; ``"train"`` lets ``.train()`` use and update batch statistics, as PFENet's and QGNet's released code does
+    (about 1), for which the decoders' learning rates are meant · ``batch_norm``: ``"eval"`` (default) keeps stored
+    statistics whatever the mode; ``"train"`` lets ``.train()`` use and update batch statistics, as PFENet's and QGNet's released code does
     with its "frozen" backbone.
     """
     mean, std = IMAGENET_MEAN, IMAGENET_STD
@@ -62,7 +62,8 @@ class VGG16(Backbone):
     """VGG-16 convolutions as PANet runs them: 3x3 max-pools of strides 2, 2, 2, 1, conv5 dilated 2.
 
     417 px -> 53x53 (undilated it ends at stride 16). ``layer2``: conv3 after its pool; ``layer3``, ``layer4``: conv4
-    and conv5 after their last ReLU; ``conv5``: conv5_3 before that ReLU, PANet's encoder output. Keys as torchvision's ``vgg16().features``.
+    and conv5 after their last ReLU; ``conv5``: conv5_3 before that ReLU, PANet's encoder output. Keys as torchvision's
+    ``vgg16().features``.
     """
     channels = {"layer2": 256, "layer3": 512, "layer4": 512, "conv5": 512}
     prototype_maps = ("conv5",)

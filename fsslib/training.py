@@ -26,7 +26,8 @@ from .transforms import check_geometry
 @dataclass(frozen=True)
 class TrainingConfig:
     """``steps``: optimiser steps · ``batch``: episodes a step and device · ``size``: input px · ``protocol``: rules
-    that draw training queries and decide the input geometry · ``optimizer``: ``"sgd"`` with ``momentum``, or ``"adamw"``; both with ``lr`` and ``weight_decay`` ·
+    that draw training queries and decide the input geometry · ``optimizer``: ``"sgd"`` with ``momentum``, or
+    ``"adamw"``; both with ``lr`` and ``weight_decay`` ·
     ``lr_times_ten``: ten times ``lr``, which PFENet's and QGNet's released code does (``index_split=-1``), whatever
     their papers say · ``schedule``: ``"step"`` (x0.1 at a third and two thirds, PANet) or ``"poly"`` ((1 - t/T)^0.9,
     PFENet) · ``views``: see ``batches.EpisodeTensors`` ·

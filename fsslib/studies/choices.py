@@ -94,7 +94,8 @@ def perform(_, row, out, bank=None):
         he_initialised(model.fem)
     bank = bank or ModelBank(model, dataset, SIZE, "pad", dtype="float16")
     checkpoint = out / f"train-{row.training}" / "checkpoint.pt"
-    config = TrainingConfig(**choice.optimizer, steps=STEPS, batch=8, size=SIZE, schedule="poly", protocol="pfenet", validate_every=0)
+    config = TrainingConfig(**choice.optimizer, steps=STEPS, batch=8, size=SIZE, schedule="poly", protocol="pfenet",
+                            validate_every=0)
     if not checkpoint.exists() or load_checkpoint(checkpoint, model.architecture)["step"] < STEPS:
         fit(model, dataset, classes, config, checkpoint.parent, resume=True, novel=others if choice.drop_novel else (), bank=bank,
             images=training)
@@ -147,7 +148,8 @@ def tabulate(name, out, results):
              "choices": {name: asdict(choice) for name, choice in CHOICES.items()},
              "rows": [{**asdict(row), "learned": LEARNED_TESTED[row.fold][0], "tested": LEARNED_TESTED[row.fold][1],
                        "miou": result["miou"], "interval": result["intervals"]["miou"]} for row, result in found.items()],
-             "differences": differences, "chosen": _chosen(found, differences), "not_run": [row.name for row in runs(name) if row not in found]}
+             "differences": differences, "chosen": _chosen(found, differences),
+             "not_run": [row.name for row in runs(name) if row not in found]}
     first = next(iter(found.values()), {})
     table |= {k: first.get(k) for k in ("versions", "hardware")}
     write_json(results / f"{name}.json", table)

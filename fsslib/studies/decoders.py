@@ -11,16 +11,15 @@ from ..backbones import build_backbone
 from ..bank import ModelBank
 from ..checkpoints import fill, load_checkpoint
 from ..contrast.pretraining import save_extractor
-from ..decoder_tables import PAIRS, SYSTEMS
 from ..datasets import open_dataset
 from ..evaluation import evaluate, protocol_episodes
 from ..folds import FOLDS, base_classes, novel_classes
-from ..metrics import EpisodeScores
 from ..models import build_model
 from ..protocols import get_protocol
 from ..storage import read_json, write_json
 from ..training import TrainingConfig, fit
 from . import choices, contrast, panet
+from .pooled import differences, grouped, means
 
 
 @dataclass(frozen=True)
@@ -76,6 +75,12 @@ class Settings:
     models: tuple = ("qgnet", "pfenet")
     recipe: tuple = ("shares",) * FOLDS
 
+    def system(self, model, fold, shots):
+        """The Run that stands for a system in the comparison."""
+        if model != "qgnet":
+            return Run(model, fold, shots, guided=model != "blind")
+        return Run(model, fold, shots, extractor=self.extractor[fold], projection=self.projection)
+
 
 RECIPE = dict(batch=8, optimizer="adamw", lr=0.002, weight_decay=0.02, schedule="poly", protocol="pfenet",
               validation_episodes=50)        # found by pilots in training images, asked again fold by fold: choices.py
@@ -92,12 +97,13 @@ SETTINGS = {
                           "contrast_voc", "", backbone="vgg16", extractor_backbone="efficientnet_lite0",
                           projection="learned"),
 }
-SETTINGS |= {f"qgnet_vgg{size}": replace(SETTINGS["qgnet_vgg"], size=size, training=TrainingConfig(**RECIPE, steps=500, size=size),
-                                         extractor=("vgg",) * 4, extractors="contrast_vgg", extractor_backbone=None, projection="none",
-                                         bank=False) for size in (321, 473)}                # for a GPU
+SETTINGS |= {f"qgnet_vgg{size}": replace(                                                   # for a GPU
+    SETTINGS["qgnet_vgg"], size=size, training=TrainingConfig(**RECIPE, steps=500, size=size), extractor=("vgg",) * 4,
+    extractors="contrast_vgg", extractor_backbone=None, projection="none", bank=False) for size in (321, 473)}
 SETTINGS["ablation_voc"] = replace(SETTINGS["qgnet_voc"], panet="", ablation=0)
-SETTINGS["chosen_voc"] = replace(SETTINGS["qgnet_voc"], recipe=("wide", "wide", "faster", "shares"))     # choices_voc's
-SETTINGS["blind_voc"] = replace(SETTINGS["qgnet_voc"], panet="", models=("pfenet", "blind"), seeds={f: (0,) for f in range(FOLDS)})
+SETTINGS["chosen_voc"] = replace(SETTINGS["qgnet_voc"], recipe=("wide", "wide", "faster", "shares"))     # by choices_voc
+SETTINGS["blind_voc"] = replace(SETTINGS["qgnet_voc"], panet="", models=("pfenet", "blind"),
+                                seeds={fold: (0,) for fold in range(FOLDS)})
 
 EXTRACTORS = {name: contrast.Run("imagenet", loss, patches, batch_norm="eval") for name, loss, patches in (
     ("both", "both", "slic"), ("felzenszwalb", "both", "felzenszwalb"), ("global", "global", "slic"), ("local", "local", "slic"))}
@@ -110,7 +116,7 @@ def runs(name):
     settings = SETTINGS[name]
     if settings.ablation >= 0:
         return [row for seed in settings.seeds[settings.ablation] for row in _ablations(settings, seed)]
-    rows = [replace(_system(settings, model, fold, shots), seed=seed)
+    rows = [replace(settings.system(model, fold, shots), seed=seed)
             for seed in range(3) for fold in range(FOLDS) if seed in settings.seeds[fold]
             for model in settings.models for shots in (1, 5)]
     if settings.panet:
@@ -121,9 +127,10 @@ def runs(name):
 def _ablations(settings, seed):
     """QGNet as it stands, then one thing changed in each row."""
     fold = settings.ablation
-    qgnet, pfenet = (replace(_system(settings, model, fold, 1), seed=seed) for model in ("qgnet", "pfenet"))
-    return [qgnet, pfenet, replace(qgnet, guided=False), replace(pfenet, guided=False), replace(pfenet, model="blind", guided=False),
-            *(replace(qgnet, extractor=name) for name in ("random", "imagenet", *EXTRACTORS) if name not in (qgnet.extractor, "vgg")),
+    qgnet, pfenet = (replace(settings.system(model, fold, 1), seed=seed) for model in ("qgnet", "pfenet"))
+    others = [name for name in ("random", "imagenet", *EXTRACTORS) if name not in (qgnet.extractor, "vgg")]
+    return [qgnet, pfenet, replace(qgnet, guided=False), replace(pfenet, guided=False),
+            replace(pfenet, model="blind", guided=False), *(replace(qgnet, extractor=name) for name in others),
             replace(qgnet, projection="learned")]
 
 
@@ -211,12 +218,12 @@ def tabulate(name, out, results):
     settings = SETTINGS[name]
     found = {row: read_json(out / row.name / "result.json") for row in runs(name)
              if (out / row.name / "result.json").exists()}
-    groups = _grouped(found)
+    groups = grouped(found)
     table = {"command": f"fsslib results run {name}", "study": name,
              "settings": {**asdict(settings), "seeds": [list(settings.seeds[f]) for f in range(FOLDS)]},
              "rows": [_line(row, result) for row, result in found.items()],
              "not_run": [row.name for row in runs(name) if row not in found],
-             "means": _means(groups, settings), "differences": _differences(groups, settings),
+             "means": means(groups, settings), "differences": differences(groups, settings),
              "curves": _curves(found, out)}
     first = next((result for row, result in found.items() if not row.model.startswith("panet")), {})
     table |= {k: first.get(k) for k in ("versions", "hardware")}
@@ -228,80 +235,6 @@ def _line(row, result):
     line = {**asdict(row), "name": row.name, **{k: result[k] for k in ("miou", "fb_iou", "intervals", "per_class", "seconds")}}
     line |= {k: v for k, v in result["config"].items() if k.startswith("training_")}
     return line | {"episodes": result["config"]["episodes"], "episodes_digest": result["digests"]["episodes"]}
-
-
-def _grouped(found):
-    """dict Run with seed 0 -> (mean mIoU over its seeds, resampled means, mIoU of each seed, interval).
-
-    Every seed is resampled with the same query images, so that differences of two settings are paired; each fold with
-    draws of its own, so that means over folds are of independent ones.
-    """
-    groups = {}
-    for row, result in found.items():
-        groups.setdefault(replace(row, seed=0), {})[row.seed] = result
-    pooled = {}
-    for row, seeds in groups.items():
-        scores = [EpisodeScores.from_dict(result["scores"]) for result in seeds.values()]
-        pooled[row] = (np.mean([s.miou() for s in scores]), np.mean([s.resampled(row.fold)[0] for s in scores], 0),
-                       {str(seed): result["miou"] for seed, result in seeds.items()},
-                       _interval(np.mean([s.resampled()[0] for s in scores], 0)))       # as in each single result
-    return pooled
-
-
-def _interval(values):
-    return [round(100 * float(v), 2) for v in np.percentile(values, [2.5, 97.5])]
-
-
-def _means(groups, settings):
-    """The mean over its seeds of each setting; fold -1: the mean over the four folds of each system."""
-    means = [{**asdict(row), "miou": round(100 * float(value), 2), "interval": interval, "seeds": seeds}
-             for row, (value, _, seeds, interval) in groups.items()]
-    for model in SYSTEMS:
-        for shots in (1, 5):
-            folds = [groups.get(_system(settings, model, fold, shots)) for fold in range(FOLDS)]
-            if all(folds):
-                means.append({**asdict(_system(settings, model, 0, shots)), "fold": -1, "seeds": {},
-                              "miou": round(100 * float(np.mean([value for value, *_ in folds])), 2),
-                              "interval": _interval(np.mean([spread for _, spread, *_ in folds], 0))})
-    return means
-
-
-def _system(settings, model, fold, shots):
-    """The Run that stands for a system in the comparison."""
-    if model != "qgnet":
-        return Run(model, fold, shots, guided=model != "blind")
-    return Run(model, fold, shots, extractor=settings.extractor[fold], projection=settings.projection)
-
-
-def _differences(groups, settings):
-    """Paired differences in mIoU points on the same episodes, mean over seeds, with 95 % intervals, and seed by seed.
-
-    ``kind`` ``"systems"``: ``one`` against ``other``, fold by fold, and over the four as fold -1; ``"ablation"``: every
-    other decoder of the ablation's fold against QGNet as it stands.
-    """
-    differences = []
-    for one, other in PAIRS:
-        for shots in (1, 5):
-            pairs = [[groups.get(_system(settings, model, fold, shots)) for model in (one, other)] for fold in range(FOLDS)]
-            kind = {"kind": "systems", "one": one, "other": other, "shots": shots}
-            differences += [{**kind, "fold": fold, **_gap(*pair)} for fold, pair in enumerate(pairs) if all(pair)]
-            if all(map(all, pairs)):
-                gaps = [(a[0] - b[0], a[1] - b[1]) for a, b in pairs]
-                differences.append({**kind, "fold": -1, "seeds": [],
-                                    "difference": round(100 * float(np.mean([gap for gap, _ in gaps])), 2),
-                                    "interval": _interval(np.mean([spread for _, spread in gaps], 0))})
-    reference = _system(settings, "qgnet", settings.ablation, 1) if settings.ablation >= 0 else None
-    if reference in groups:
-        differences += [{"kind": "ablation", **asdict(row), **_gap(group, groups[reference])}
-                        for row, group in groups.items() if row != reference and not row.model.startswith("panet")
-                        and (row.fold, row.shots) == (reference.fold, 1)]
-    return differences
-
-
-def _gap(one, other):
-    (a, a_spread, a_seeds, _), (b, b_spread, b_seeds, _) = one, other
-    return {"difference": round(100 * float(a - b), 2), "interval": _interval(a_spread - b_spread),
-            "seeds": [round(a_seeds[s] - b_seeds[s], 2) for s in a_seeds if s in b_seeds]}
 
 
 def _curves(found, out):
