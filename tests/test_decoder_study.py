@@ -169,6 +169,19 @@ def test_what_the_stored_study_says_of_the_recipe(request):
         decoders.FOREGROUND_WEIGHT, settings.drop_novel, settings.width)
 
 
+def test_the_main_table_is_whole_and_fair(request):
+    """All systems, folds, shots and seeds; every row of a fold on the same episodes; the means are those of its rows."""
+    table = read_json(request.config.rootpath / STORED / "chosen_voc.json")
+    assert not table["not_run"] and {row["name"] for row in table["rows"]} == {run.name for run in decoders.runs("chosen_voc")}
+    lists = {(row["fold"], row["shots"], row["episodes"], row["episodes_digest"]) for row in table["rows"]}
+    assert len(lists) == 8 and {episodes for _, _, episodes, _ in lists} == {1000}
+    assert {row["training_steps"] for row in table["rows"] if row["model"] in ("qgnet", "pfenet")} == {500}
+    for mean in table["means"]:
+        rows = [row for row in table["rows"] if (row["model"], row["shots"]) == (mean["model"], mean["shots"])]
+        folds = [np.mean([row["miou"] for row in rows if row["fold"] == fold]) for fold in range(4)]
+        assert abs(mean["miou"] - (np.mean(folds) if mean["fold"] < 0 else folds[mean["fold"]])) < 0.02
+
+
 def test_the_chosen_extractors_have_the_highest_probe_on_base_classes(request):
     """The rule that Settings states, on the stored probes."""
     table = read_json(request.config.rootpath / STORED / "contrast_voc.json")
