@@ -23,7 +23,7 @@ def results():
 def run_study(study, only, out, folder):
     """Run what is missing of STUDY, then write its table as JSON.
 
-    Studies: panet_, contrast_, maps_ and qgnet_, each with shapes or voc at its end; ablation_voc, blind_voc, choices_voc,
+    Studies: panet_, contrast_, maps_, qgnet_ and blind_, each with shapes or voc at its end; ablation_voc, choices_voc,
     chosen_voc; qgnet_vgg on a CPU; contrast_vgg, qgnet_vgg321 and qgnet_vgg473 on a GPU.
     """
     from ..storage import writable_folder

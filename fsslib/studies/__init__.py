@@ -18,8 +18,8 @@ from ..storage import read_json
 STUDIES = {"panet_shapes": "panet", "panet_voc": "panet", "contrast_voc": "contrast", "contrast_shapes": "contrast",
            "contrast_vgg": "contrast",
            "qgnet_shapes": "decoders", "qgnet_voc": "decoders", "qgnet_vgg": "decoders",
-           "qgnet_vgg321": "decoders", "qgnet_vgg473": "decoders", "ablation_voc": "decoders", "blind_voc": "decoders",
-           "chosen_voc": "decoders",
+           "qgnet_vgg321": "decoders", "qgnet_vgg473": "decoders", "ablation_voc": "decoders",
+           "blind_voc": "decoders", "blind_shapes": "decoders", "chosen_voc": "decoders",
            "maps_shapes": "maps", "maps_voc": "maps",
            "choices_voc": "choices"}
 

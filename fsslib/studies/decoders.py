@@ -102,8 +102,8 @@ SETTINGS |= {f"qgnet_vgg{size}": replace(                                       
     extractors="contrast_vgg", extractor_backbone=None, projection="none", bank=False) for size in (321, 473)}
 SETTINGS["ablation_voc"] = replace(SETTINGS["qgnet_voc"], panet="", ablation=0)
 SETTINGS["chosen_voc"] = replace(SETTINGS["qgnet_voc"], recipe=("wide", "wide", "faster", "shares"))     # by choices_voc
-SETTINGS["blind_voc"] = replace(SETTINGS["qgnet_voc"], panet="", models=("pfenet", "blind"),
-                                seeds={fold: (0,) for fold in range(FOLDS)})
+SETTINGS |= {f"blind_{name}": replace(SETTINGS[f"qgnet_{name}"], panet="", models=("pfenet", "blind"),
+                                      seeds={fold: (0,) for fold in range(FOLDS)}) for name in ("voc", "shapes")}
 
 EXTRACTORS = {name: contrast.Run("imagenet", loss, patches, batch_norm="eval") for name, loss, patches in (
     ("both", "both", "slic"), ("felzenszwalb", "both", "felzenszwalb"), ("global", "global", "slic"), ("local", "local", "slic"))}
