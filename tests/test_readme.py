@@ -23,7 +23,9 @@ def test_every_score_stands_in_a_result_file():
         for row in fold_table(table, [("", dict(zip(KEYS, values))) for values in settings])[1]:
             cells.update(row)
     tables = [contrast_table(stored("contrast_voc")), maps_table(stored("maps_voc")),
-              *(systems_table(stored(name)) for name in ("qgnet_voc", "qgnet_shapes", "qgnet_vgg", "qgnet_vgg321", "qgnet_vgg473", "blind_voc", "chosen_voc")),
+              *(systems_table(stored(name)) for name in (
+                  "chosen_voc", "qgnet_voc", "qgnet_shapes", "qgnet_vgg", "qgnet_vgg321", "qgnet_vgg473", "blind_voc",
+                  "blind_shapes")),
               ablation_table(stored("ablation_voc")), choices_table(stored("choices_voc"))]
     for _, rows in tables:
         for row in rows:
