@@ -6,7 +6,7 @@ the third, in training images that it has not seen; the fold's own classes are n
 The recipe was found by pilots (classes of folds 1 and 2 learned, 3 and 0 tested); this study asks again, for each fold by
 itself. Its rule, fixed before the runs of the recipe's neighbours: of the steps from the papers' optimiser to the recipe a
 fold takes the one with the highest score; it leaves the recipe for a neighbour only where the paired interval of their difference
-lies above 0. Of several such neighbours the one with the largest gain is taken (it decides fold 2 alone).
+lies above 0. For several such neighbours nothing was fixed beforehand: the largest gain is taken, which decides fold 2 alone.
 """
 
 import hashlib
