@@ -120,7 +120,8 @@ def runs(name):
             for seed in range(3) for fold in range(FOLDS) if seed in settings.seeds[fold]
             for model in settings.models for shots in (1, 5)]
     if settings.panet:
-        rows += [Run(model, fold, shots) for model in ("panet-free", "panet-par") for shots in (1, 5) for fold in range(FOLDS)]
+        rows += [Run(model, fold, shots, seed) for model in ("panet-free", "panet-par") for shots in (1, 5) for fold in range(FOLDS)
+                 for seed in (settings.seeds[fold] if model == "panet-par" else (0,))]
     return rows
 
 
@@ -157,7 +158,8 @@ def perform(name, row, out, bank=None):
 
 def _panet(settings, row, out):
     """PANet's runs belong to another study, on the same episodes: made there if missing, copied here."""
-    other = panet.Run("efficientnet_lite0", settings.size, row.fold, row.shots, training=row.model.split("-")[1])
+    other = panet.Run("efficientnet_lite0", settings.size, row.fold, row.shots,
+                      training=row.model.split("-")[1], seed=row.seed)
     folder = out.parent / settings.panet
     if not (folder / other.name / "result.json").exists():
         panet.perform(settings.panet, other, folder)
