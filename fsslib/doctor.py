@@ -7,8 +7,8 @@ import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
-from .errors import InputError
-from .storage import cache_dir, data_dir
+from .basics.errors import InputError
+from .basics.storage import cache_dir, data_dir
 
 NEEDED = ("torch", "torchvision", "timm", "numpy", "pillow", "safetensors", "click", "tqdm", "pyyaml", "filelock")
 NOTEBOOKS = ("jupyterlab", "ipywidgets", "matplotlib", "scikit-image", "papermill", "nbclient",

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .errors import InputError
+from .basics.errors import InputError
 
 RESAMPLES = 2000
 

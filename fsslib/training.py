@@ -10,17 +10,17 @@ import torch
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from .batches import EpisodeTensors, collate
-from .checkpoints import refuse_infinite, restore, save_checkpoint
-from .engine import loader_workers, start
-from .episodes import EpisodeSampler
-from .errors import InputError
-from .evaluation import evaluate
-from .logs import RunLog
-from .protocols import get_protocol
-from .seeds import stream
-from .storage import writable_folder
-from .transforms import check_geometry
+from .basics.checkpoints import refuse_infinite, restore, save_checkpoint
+from .basics.engine import loader_workers, start
+from .basics.errors import InputError
+from .basics.logs import RunLog
+from .basics.seeds import stream
+from .basics.storage import writable_folder
+from .episodes.batches import EpisodeTensors, collate
+from .episodes.protocols import get_protocol
+from .episodes.sampler import EpisodeSampler
+from .episodes.transforms import check_geometry
+from .evaluation.scoring import evaluate
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from fsslib.batches import query_labels
-from fsslib.checkpoints import weights_digest
-from fsslib.episodes import EpisodeSampler
-from fsslib.errors import InputError
-from fsslib.evaluation import evaluate, protocol_episodes
+from fsslib.episodes.batches import query_labels
+from fsslib.basics.checkpoints import weights_digest
+from fsslib.episodes.sampler import EpisodeSampler
+from fsslib.basics.errors import InputError
+from fsslib.evaluation.scoring import evaluate, protocol_episodes
 from fsslib.metrics import EpisodeScores
-from fsslib.models import EpisodeOutput
-from fsslib.protocols import PROTOCOLS
+from fsslib.episodes import EpisodeOutput
+from fsslib.episodes.protocols import PROTOCOLS
 
 CLASSES = (1, 2, 3, 4)
 
@@ -136,7 +136,7 @@ def test_labels_of_a_query():
 
 def test_support_masks_of_two_ways(toy):
     """1 the way's class, 255 the other way's objects and padding, 0 the rest, a void outline included."""
-    from fsslib.batches import EpisodeTensors
+    from fsslib.episodes.batches import EpisodeTensors
     episodes = drawn(toy, ways=2, shots=2, count=6)
     for i, episode in enumerate(episodes):
         batch = EpisodeTensors(episodes, 64, "pad")[i]
@@ -149,7 +149,7 @@ def test_support_masks_of_two_ways(toy):
 
 
 def test_flips_move_image_and_mask_together_and_repeat(toy):
-    from fsslib.batches import EpisodeTensors
+    from fsslib.episodes.batches import EpisodeTensors
     episodes = drawn(toy, count=16)
     plain = EpisodeTensors(episodes, 64, "pad")
     flipped = EpisodeTensors(episodes, 64, "pad", views=2, seed=3)

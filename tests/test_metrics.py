@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fsslib.errors import InputError
+from fsslib.basics.errors import InputError
 from fsslib.metrics import RESAMPLES, EpisodeScores, recall_curve
 
 TRUTH = np.array([[0, 1, 1],

@@ -15,9 +15,9 @@ import torch
 from conftest import Toy, draw_toy
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from fsslib.bank import ModelBank
-from fsslib.checkpoints import load_checkpoint
-from fsslib.errors import InputError
+from fsslib.models.bank import ModelBank
+from fsslib.basics.checkpoints import load_checkpoint
+from fsslib.basics.errors import InputError
 from fsslib.models import build_model
 from fsslib.training import TrainingConfig, fit, learning_rate, split_validation
 

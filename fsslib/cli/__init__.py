@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from .. import __version__
-from ..errors import InputError
+from ..basics.errors import InputError
 
 # Threads that wait for each other sleep instead of spinning: beside a loading worker or any other job a step is twice
 # as fast, alone no slower. Read by the OpenMP of torch when it is first imported, also in the notebooks' kernels.

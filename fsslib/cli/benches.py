@@ -22,7 +22,7 @@ def bench():
 @click.option("--episodes", type=int, default=60, help="Number of episodes timed.")
 def bench_data(dataset, root, backbone, weights, size, episodes):
     """Images/s of the loader, episodes/s of evaluation, and where the time goes."""
-    from ..bench import data as run
+    from ..bench.data import data as run
     click.echo(run(dataset, root, backbone, None if weights == "none" else weights, size, episodes))
 
 
@@ -43,8 +43,8 @@ def bench_data(dataset, root, backbone, weights, size, episodes):
 def bench_episodes(dataset, root, model, backbone, weights, size, width, episodes, without, batch, steps, shots,
                    out):
     """Training steps/s and test episodes/s, 1- and 5-shot, bank on and off; shares of backbone, maps, decoder."""
-    from ..episode_bench import measure, table
-    from ..storage import write_json
+    from ..bench.episodes import measure, table
+    from ..basics.storage import write_json
     result = measure(dataset, root, model, backbone, weights_of(weights), size, width, episodes, without, steps, batch, shots)
     if out:
         write_json(out, result)
@@ -65,10 +65,10 @@ def bench_episodes(dataset, root, model, backbone, weights, size, width, episode
 def bench_training(models, backbones, sizes, options, batch, shots, steps, out):
     """Training steps/s, hours of the papers' schedule and memory, without a bank; on a GPU in 32 bit and bf16, with and
     without torch.compile."""
-    from ..config import parse_options
+    from ..basics.config import parse_options
     from ..models import model_class
-    from ..storage import write_json
-    from ..training_bench import line, measure
+    from ..basics.storage import write_json
+    from ..bench.training import line, measure
     parsed = [parse_options(options, model_class(name).OPTIONS) for name in models]          # an option must fit them all
     for result in measure(models, backbones, sizes, parsed[0], batch, shots, steps):
         click.echo(line(result["rows"][-1]))
@@ -82,7 +82,7 @@ def bench_training(models, backbones, sizes, options, batch, shots, steps, out):
 @click.option("--images", type=int, default=60, help="Number of images timed.")
 def bench_superpixels(dataset, root, images):
     """Milliseconds to segment an image and to read its stored patches; images/s of filling the cache."""
-    from ..superpixels.bench import superpixels as run
+    from ..bench.superpixels import superpixels as run
     click.echo(run(dataset, root, images))
 
 
@@ -95,7 +95,7 @@ def bench_superpixels(dataset, root, images):
 @click.option("--steps", type=int, default=4, help="Steps timed of each kind.")
 def bench_contrast(dataset, root, backbone, loss, batch, steps):
     """Images/s of pretraining from a random start; the shares of loading, forward and backward."""
-    from ..contrast.bench import contrast as run
+    from ..bench.contrast import contrast as run
     from ..contrast.pretraining import PretrainConfig, check_config
     check_config(config := PretrainConfig(loss=loss, batch=batch))
     click.echo(run(dataset, root, backbone, None, config, steps))

@@ -19,7 +19,7 @@ def data():
 def fetch(name, root):
     """Download a data set (voc: VOC 2012 and SBD, about 3.4 GB)."""
     from ..datasets.download import fetch as run
-    from ..storage import data_dir
+    from ..basics.storage import data_dir
     click.echo(f"{name} is in {run(name, root or data_dir())}")
 
 

@@ -24,13 +24,13 @@ from .options import DATASET, EPISODES, MODEL, ROOT, build, interrupted, percent
 def evaluate(dataset, root, fold, shots, ways, size, protocol, split, episodes, seed, annotation, checkpoint, bank,
              out, model, backbone, weights, **described):
     """Score a model on the novel classes of a fold; writes result.json."""
-    from ..annotations import annotator
-    from ..checkpoints import fill, load_checkpoint, refuse_seen
+    from ..episodes.annotations import annotator
+    from ..basics.checkpoints import fill, load_checkpoint, refuse_seen
     from ..datasets import open_dataset
-    from ..evaluation import evaluate as run
-    from ..evaluation import protocol_episodes
-    from ..folds import novel_classes
-    from ..protocols import get_protocol
+    from ..evaluation.scoring import evaluate as run
+    from ..evaluation.scoring import protocol_episodes
+    from ..episodes.folds import novel_classes
+    from ..episodes.protocols import get_protocol
     rules = get_protocol(protocol)
     classes = None if dataset == "folder" else novel_classes(dataset, fold)
     refuse_no_extractor(model, described["extractor"], checkpoint)
@@ -84,12 +84,12 @@ def train(model, backbone, weights, batch_norm, extractor, extractor_backbone, o
     """Train a model on the base classes of a fold."""
     from dataclasses import asdict, replace
 
-    from ..bank import ModelBank
-    from ..config import load
+    from ..models.bank import ModelBank
+    from ..basics.config import load
     from ..datasets import open_dataset
-    from ..folds import base_classes, novel_classes
+    from ..episodes.folds import base_classes, novel_classes
     from ..models import model_class
-    from ..protocols import get_protocol
+    from ..episodes.protocols import get_protocol
     from ..training import TrainingConfig, check_config, fit
     changes |= {"shots": shots, "ways": ways, "size": size}
     settings = replace(load(TrainingConfig, config) if config else TrainingConfig(**model_class(model).TRAINING),
@@ -147,8 +147,8 @@ def pretrain(backbone, weights, batch_norm, dataset, root, images, config, out, 
 
     import torch
 
-    from ..backbones import build_backbone
-    from ..config import load
+    from ..models.backbones import build_backbone
+    from ..basics.config import load
     from ..contrast import PretrainConfig
     from ..contrast import pretrain as run
     from ..contrast.pretraining import check_config

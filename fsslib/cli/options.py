@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from ..errors import InputError
+from ..basics.errors import InputError
 
 
 def options_of(*options):
@@ -42,7 +42,7 @@ def build(model, backbone, weights, batch_norm, extractor, extractor_backbone, o
     """The model; a random start (--weights none) is the same for the same seed."""
     import torch
 
-    from ..config import parse_options
+    from ..basics.config import parse_options
     from ..models import build_model, model_class
     options = parse_options(options, model_class(model).OPTIONS)
     torch.manual_seed(seed)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from ..errors import InputError
+from ..basics.errors import InputError
 from . import cli
 
 
@@ -26,7 +26,7 @@ def run_study(study, only, out, folder):
     Studies: panet_, contrast_, maps_, qgnet_ and blind_, each with shapes or voc at its end; ablation_voc, choices_voc,
     chosen_voc; qgnet_vgg on a CPU; contrast_vgg, qgnet_vgg321 and qgnet_vgg473 on a GPU.
     """
-    from ..storage import writable_folder
+    from ..basics.storage import writable_folder
     from ..studies import run_study as run
     try:
         re.compile(only or "")
@@ -41,6 +41,6 @@ def run_study(study, only, out, folder):
 @click.argument("file", type=click.Path(path_type=Path))
 def show(file):
     """Print a table of figures/results, or a single result.json."""
-    from ..results import as_text
-    from ..storage import read_json
+    from ..results.tables import as_text
+    from ..basics.storage import read_json
     click.echo(as_text(read_json(file, "Write it with fsslib results run or fsslib evaluate."), file))

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import distributed, nn
 
-from ..errors import InputError
+from ..basics.errors import InputError
 from .loss import contrast_logits, own_key_first
 from .queue import KeyQueue
 

@@ -9,17 +9,17 @@ import torch
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from ..backbones import build_backbone
-from ..checkpoints import refuse_infinite, restore, save_checkpoint, weights_digest
-from ..engine import loader_workers, start
-from ..errors import InputError
-from ..evaluation import hardware, versions
-from ..logs import RunLog
-from ..seeds import stream
-from ..storage import atomic_path, sha256_file, writable_folder, write_json
+from ..basics.checkpoints import refuse_infinite, restore, save_checkpoint, weights_digest
+from ..basics.engine import loader_workers, start
+from ..basics.errors import InputError
+from ..basics.logs import RunLog
+from ..basics.machine import hardware, versions
+from ..basics.seeds import stream
+from ..basics.storage import atomic_path, sha256_file, writable_folder, write_json
+from ..episodes.transforms import check_geometry
+from ..models.backbones import build_backbone
 from ..superpixels.cache import PatchCache
 from ..training import split_validation
-from ..transforms import check_geometry
 from .moco import LOSSES, GlobalLocalMoCo
 from .probe import PatchProbe, probe_summary
 from .queue import queue_length

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ..errors import InputError
+from ..basics.errors import InputError
+from ..episodes.transforms import image_to_input
 from ..metrics import EpisodeScores
-from ..transforms import image_to_input
 
 PURITY = 0.75           # share of a patch's labelled pixels that must be of one class for the patch to carry its name
 SHARPNESS = 0.07        # a neighbour's vote weighs exp(cosine / 0.07), as in MoCo's k-NN monitor

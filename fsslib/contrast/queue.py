@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..errors import InputError
+from ..basics.errors import InputError
 
 PAPER_LENGTH = 65536                         # K and M of the paper, made for ImageNet's 1.28 million images
 

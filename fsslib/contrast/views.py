@@ -6,7 +6,7 @@ import torch
 from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
-from ..seeds import stream
+from ..basics.seeds import stream
 from ..superpixels.patches import crop_patch, large_patches
 
 

@@ -1,6 +1,6 @@
 """``open_dataset``: one door to every data set of the kit."""
 
-from ..errors import InputError
+from ..basics.errors import InputError
 from .base import IGNORE, Sample, SegmentationDataset
 
 NAMES = ("shapes", "voc", "folder")

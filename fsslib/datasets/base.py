@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from ..errors import InputError
-from ..storage import atomic_path, cache_dir, sha256_json
+from ..basics.errors import InputError
+from ..basics.storage import atomic_path, cache_dir, sha256_json
 from .reading import read_image, read_mask
 
 IGNORE = 255

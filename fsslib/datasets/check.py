@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from ..errors import InputError
+from ..basics.errors import InputError
 from .reading import read_image, read_mask
 from .voc_lists import COUNTS, LISTS, build_list, find_files, find_tree
 

@@ -7,8 +7,8 @@ from pathlib import Path, PurePosixPath
 
 from tqdm.auto import tqdm
 
-from ..errors import InputError
-from ..storage import data_dir, writable_folder
+from ..basics.errors import InputError
+from ..basics.storage import data_dir, writable_folder
 
 ROOM = "Choose a folder on another disk with FSSLIB_DATA."
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ..errors import InputError
+from ..basics.errors import InputError
 from .base import IGNORE, SegmentationDataset
 
 TREE = """The folder looks like this:

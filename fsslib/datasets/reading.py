@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from ..errors import InputError
+from ..basics.errors import InputError
 
 _CONVERT = "Save it again as 8-bit RGB, for example with PIL: Image.open(path).convert('RGB').save(path)."
 _KINDS = {"L": "a grey image", "1": "a black-and-white image", "RGBA": "an RGBA image (with transparency)",

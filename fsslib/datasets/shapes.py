@@ -18,8 +18,8 @@ import numpy as np
 from PIL import Image
 from tqdm.auto import tqdm
 
-from ..errors import InputError
-from ..storage import cache_dir, read_json, sha256_file, writable_folder, write_json
+from ..basics.errors import InputError
+from ..basics.storage import cache_dir, read_json, sha256_file, writable_folder, write_json
 from .base import SegmentationDataset
 from .shapes_forms import CLASSES
 from .shapes_scene import draw_scene

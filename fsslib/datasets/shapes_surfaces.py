@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..errors import InputError
+from ..basics.errors import InputError
 from .shapes_exact import cloud, smooth, stretch, wave
 
 # Photos and textures in scikit-image's wheel that are free of rights, and PNG (decoders of JPEG differ in the last

@@ -1,6 +1,6 @@
 """PASCAL VOC 2012 with SBD: the data of PASCAL-5i."""
 
-from ..errors import InputError
+from ..basics.errors import InputError
 from .base import SegmentationDataset
 from .voc_lists import FETCH, LISTS, build_list, default_list, find_files, find_tree
 

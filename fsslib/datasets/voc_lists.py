@@ -19,8 +19,8 @@ areas gives it: area >= 1 px gives 440, 514, 804, 390; >= 2 048 px (BAM) 365, 46
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import InputError
-from ..storage import data_dir
+from ..basics.errors import InputError
+from ..basics.storage import data_dir
 
 COUNTS = {"voc": 1464, "pfenet": 5953, "aug": 10582, "val": 1449}
 LISTS = {"train": ("voc", "pfenet", "aug", "train_aug"), "val": ("val",)}

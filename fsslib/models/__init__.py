@@ -1,64 +1,7 @@
-"""``build_model``: every system of the kit behind one signature, ``model(EpisodeBatch) -> EpisodeOutput``."""
+"""Models: backbones, their feature bank, and every system behind one signature, ``model(EpisodeBatch) -> EpisodeOutput``."""
 
-from dataclasses import dataclass, field
+from .backbones import build_backbone
+from .bank import FeatureBank, ModelBank
+from .build import MODELS, architecture, build_model, model_class
 
-import torch
-
-from ..backbones import build_backbone
-from ..errors import InputError
-
-MODELS = ("panet", "pfenet", "qgnet")
-
-
-@dataclass
-class EpisodeOutput:
-    """``logits`` float (B,1+N,S,S) at input size, channel 0 background · ``losses``: dict name -> scalar, summed for
-    training, empty in eval mode · ``maps``: dict name -> tensor of what the model looked at, for pictures."""
-    logits: torch.Tensor
-    losses: dict = field(default_factory=dict)
-    maps: dict = field(default_factory=dict)
-
-
-def model_class(name):
-    """The class of a model of that name; an unknown name raises InputError."""
-    from .panet import PANet
-    from .pfenet import PFENet
-    from .qgnet import QGNet
-    classes = dict(zip(MODELS, (PANet, PFENet, QGNet)))
-    if name not in classes:
-        raise InputError("model", repr(name), f"one of {', '.join(MODELS)}", "Correct the name.")
-    return classes[name]
-
-
-def architecture(name, backbone, **options):
-    """What a checkpoint stores and compares: model, backbone and every option, defaults filled in.
-
-    An unknown model or option raises InputError.
-    """
-    known = model_class(name).OPTIONS
-    if unknown := set(options) - set(known):
-        raise InputError(f"option of {name}", repr(sorted(unknown)[0]), f"one of {', '.join(known)}",
-                         "Correct the name.")
-    return {"model": name, "backbone": backbone, "options": {**known, **options}}
-
-
-def build_model(name, backbone="efficientnet_lite0", weights="imagenet", batch_norm="eval", extractor=None,
-                extractor_backbone=None, **options):
-    """A model on a backbone.
-
-    ``name``: one of ``MODELS``. ``backbone``, ``weights``, ``batch_norm``: see ``backbones.build_backbone``.
-    ``extractor``: weights of QGNet's prior extractor, a file of ``fsslib pretrain`` or as ``weights``; None is a
-    random start, a control. ``extractor_backbone``: its network, by default ``backbone``. ``options`` go to the
-    model's class. The model carries its ``architecture``. Unknown names and options raise InputError.
-    """
-    described = architecture(name, backbone, **options)
-    networks = [build_backbone(backbone, weights, batch_norm=batch_norm)]
-    if name == "qgnet":
-        networks.append(build_backbone(extractor_backbone or backbone, extractor))
-        described["extractor"] = networks[1].name
-    elif extractor or extractor_backbone:
-        raise InputError("extractor", str(extractor or extractor_backbone), f"none, {name} has no prior extractor",
-                         "Leave it out, or build qgnet.")
-    model = model_class(name)(*networks, **options)
-    model.architecture = described
-    return model
+__all__ = ["FeatureBank", "MODELS", "ModelBank", "architecture", "build_backbone", "build_model", "model_class"]

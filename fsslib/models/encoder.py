@@ -2,9 +2,9 @@
 
 import torch
 
-from ..checkpoints import weights_digest
-from ..errors import InputError
-from ..storage import sha256_json
+from ..basics.checkpoints import weights_digest
+from ..basics.errors import InputError
+from ..basics.storage import sha256_json
 
 STRIDE = 8
 

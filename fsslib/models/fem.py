@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..errors import InputError
+from ..basics.errors import InputError
 
 BINS = (60, 30, 15, 8)
 MAP_SPREAD = 0.25                            # standard deviation of a map that was min-max normalised

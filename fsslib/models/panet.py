@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from . import EpisodeOutput
+from ..episodes.batches import EpisodeOutput
 from .encoder import Encoder
 from .prototypes import lower, masked_average
 

@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from . import EpisodeOutput
-from ..errors import InputError
-from ..regions import guided_region_map
+from ..basics.errors import InputError
+from ..episodes.batches import EpisodeOutput
+from ..regions.maps import guided_region_map
 from .encoder import Encoder
 from .fem import FEM, he_initialised, resized
 from .prototypes import masked_average

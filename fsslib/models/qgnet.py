@@ -9,8 +9,8 @@ import warnings
 
 from torch import nn
 
-from ..errors import InputError
-from ..regions import prior_region_map
+from ..basics.errors import InputError
+from ..regions.maps import prior_region_map
 from .encoder import Encoder
 from .fem import he_initialised
 from .pfenet import PFENet

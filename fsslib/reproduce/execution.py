@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 
 from tqdm.auto import tqdm
 
-from ..storage import write_json
+from ..basics.storage import write_json
 from .notebook import runs, source
 from .profile import PACKAGE
 

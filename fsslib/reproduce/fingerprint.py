@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 from .. import __version__
-from ..storage import sha256_file, sha256_json
+from ..basics.storage import sha256_file, sha256_json
 from .profile import PACKAGE
 
 LIBRARIES = ("torch", "torchvision", "timm", "lightning-fabric", "numpy", "pillow", "scikit-image", "matplotlib",

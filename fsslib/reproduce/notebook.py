@@ -4,8 +4,8 @@ import ast
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import InputError
-from ..storage import read_json
+from ..basics.errors import InputError
+from ..basics.storage import read_json
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .. import config
-from ..errors import InputError
+from ..basics import config
+from ..basics.errors import InputError
 from .notebook import Notebook
 
 PROFILES = Path(__file__).parent / "profiles"

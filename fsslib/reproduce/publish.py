@@ -6,8 +6,8 @@ import io
 import json
 import re
 
-from ..errors import InputError
-from ..storage import atomic_path, read_json, writable_folder, write_json
+from ..basics.errors import InputError
+from ..basics.storage import atomic_path, read_json, writable_folder, write_json
 
 LARGEST = 400_000         # bytes of a notebook with its outputs
 COLOURS = 128             # of a stored picture: a fifth of the bytes, and hardly another look

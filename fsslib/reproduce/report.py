@@ -8,7 +8,7 @@ import struct
 from datetime import datetime
 from pathlib import Path
 
-from ..storage import atomic_path
+from ..basics.storage import atomic_path
 from .notebook import source
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")

@@ -4,8 +4,8 @@ import time
 
 import filelock
 
-from ..errors import InputError
-from ..storage import read_json, sha256_file, writable_folder, write_json
+from ..basics.errors import InputError
+from ..basics.storage import read_json, sha256_file, writable_folder, write_json
 from . import fingerprint
 from .execution import NotebookFailed, execute
 from .profile import load_profile, planned, project_folder

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from ..errors import InputError
-from ..storage import read_json
+from ..basics.errors import InputError
+from ..basics.storage import read_json
 
 STUDIES = {"panet_shapes": "panet", "panet_voc": "panet", "contrast_voc": "contrast", "contrast_shapes": "contrast",
            "contrast_vgg": "contrast",

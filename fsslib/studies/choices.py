@@ -15,16 +15,16 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 import torch
 
-from ..bank import ModelBank
-from ..checkpoints import fill, load_checkpoint
+from ..basics.checkpoints import fill, load_checkpoint
+from ..basics.storage import read_json, write_json
 from ..datasets import open_dataset
-from ..episodes import EpisodeSampler
-from ..evaluation import evaluate
-from ..folds import FOLDS, novel_classes
+from ..episodes.folds import FOLDS, novel_classes
+from ..episodes.sampler import EpisodeSampler
+from ..evaluation.scoring import evaluate
 from ..metrics import EpisodeScores
 from ..models import build_model
+from ..models.bank import ModelBank
 from ..models.fem import he_initialised
-from ..storage import read_json, write_json
 from ..training import TrainingConfig, fit
 from . import panet
 

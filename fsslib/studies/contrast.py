@@ -5,14 +5,14 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 import torch
 
-from ..backbones import build_backbone
+from ..basics.machine import hardware, versions
+from ..basics.storage import read_json, write_json
 from ..contrast.pretraining import PretrainConfig, dilated, pretrain, probe_of
 from ..contrast.probe import probe_summary
 from ..datasets import open_dataset
-from ..evaluation import hardware, versions
-from ..folds import FOLDS, base_classes
+from ..episodes.folds import FOLDS, base_classes
 from ..metrics import EpisodeScores
-from ..storage import read_json, write_json
+from ..models.backbones import build_backbone
 from .panet import default_weights
 
 

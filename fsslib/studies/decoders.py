@@ -7,16 +7,16 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 import torch
 
-from ..backbones import build_backbone
-from ..bank import ModelBank
-from ..checkpoints import fill, load_checkpoint
+from ..basics.checkpoints import fill, load_checkpoint
+from ..basics.storage import read_json, write_json
 from ..contrast.pretraining import save_extractor
 from ..datasets import open_dataset
-from ..evaluation import evaluate, protocol_episodes
-from ..folds import FOLDS, base_classes, novel_classes
+from ..episodes.folds import FOLDS, base_classes, novel_classes
+from ..episodes.protocols import get_protocol
+from ..evaluation.scoring import evaluate, protocol_episodes
 from ..models import build_model
-from ..protocols import get_protocol
-from ..storage import read_json, write_json
+from ..models.backbones import build_backbone
+from ..models.bank import ModelBank
 from ..training import TrainingConfig, fit
 from . import choices, contrast, panet
 from .pooled import differences, grouped, means

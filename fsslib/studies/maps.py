@@ -5,13 +5,15 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import torch
 
-from ..bank import ModelBank
+from ..basics.machine import hardware, versions
+from ..basics.storage import read_json, write_json
 from ..datasets import open_dataset
-from ..evaluation import hardware, protocol_episodes, versions
-from ..folds import novel_classes
+from ..episodes.folds import novel_classes
+from ..evaluation.maps import measure_maps
+from ..evaluation.scoring import protocol_episodes
 from ..models import build_model
-from ..region_scores import THRESHOLDS, measure_maps
-from ..storage import read_json, write_json
+from ..models.bank import ModelBank
+from ..regions.scores import THRESHOLDS
 from . import decoders, panet
 
 

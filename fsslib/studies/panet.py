@@ -4,16 +4,16 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from ..annotations import annotator
-from ..bank import ModelBank
-from ..checkpoints import fill, load_checkpoint
+from ..basics.checkpoints import fill, load_checkpoint
+from ..basics.storage import data_dir, read_json, write_json
 from ..datasets import open_dataset
-from ..evaluation import evaluate, protocol_episodes
-from ..folds import FOLDS, base_classes, novel_classes
+from ..episodes.annotations import annotator
+from ..episodes.folds import FOLDS, base_classes, novel_classes
+from ..episodes.protocols import get_protocol
+from ..evaluation.scoring import evaluate, protocol_episodes
 from ..metrics import EpisodeScores
 from ..models import architecture, build_model
-from ..protocols import get_protocol
-from ..storage import data_dir, read_json, write_json
+from ..models.bank import ModelBank
 from ..training import TrainingConfig, fit
 
 

@@ -4,9 +4,9 @@ from dataclasses import asdict, replace
 
 import numpy as np
 
-from ..decoder_tables import PAIRS, SYSTEMS
-from ..folds import FOLDS
+from ..episodes.folds import FOLDS
 from ..metrics import EpisodeScores, percentiles
+from ..results.decoders import PAIRS, SYSTEMS
 
 
 def grouped(found):

@@ -15,10 +15,10 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 from tqdm.auto import tqdm
 
+from ..basics.errors import InputError
+from ..basics.storage import atomic_path, cache_dir, sha256_json
 from ..datasets.reading import read_image
-from ..errors import InputError
-from ..storage import atomic_path, cache_dir, sha256_json
-from . import resolve, segment
+from .methods import resolve, segment
 
 VERSION = 1                                  # of the stored form; another one is another folder
 _COLOURS = [n * step % 256 for n in range(256) for step in (67, 101, 193)]           # any viewer shows the patches

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..errors import InputError
+from ..basics.errors import InputError
 
 
 def patch_sizes(labels):

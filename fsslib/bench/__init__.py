@@ -1,0 +1,1 @@
+"""``fsslib bench``: speed on this machine, measured and printed, never asserted."""

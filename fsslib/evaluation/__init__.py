@@ -1,0 +1,7 @@
+"""Evaluation: the same fixed episodes for every model, one result.json a run."""
+
+from ..basics.machine import hardware, versions
+from .maps import measure_maps
+from .scoring import evaluate, protocol_episodes
+
+__all__ = ["evaluate", "hardware", "measure_maps", "protocol_episodes", "versions"]

@@ -1,0 +1,130 @@
+"""Evaluation: the same fixed episodes for every model, one result.json a run."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
+
+from ..basics.checkpoints import weights_digest
+from ..basics.errors import InputError
+from ..basics.machine import hardware, versions
+from ..basics.storage import writable_folder, write_json
+from ..episodes.batches import EpisodeTensors, collate, query_labels
+from ..episodes.protocols import get_protocol
+from ..episodes.sampler import EpisodeList, EpisodeSampler
+from ..episodes.transforms import to_truth
+from ..metrics import EpisodeScores
+from ..models.bank import ModelBank
+
+
+def protocol_episodes(dataset, classes, shots, protocol="pfenet", ways=1, episodes=None, seeds=None):
+    """The EpisodeList of a protocol: its runs, one seed each, one after another.
+
+    ``episodes`` (a run) and ``seeds`` default to what the protocol's repository uses.
+    """
+    rules = get_protocol(protocol)
+    count = rules.episodes.get(dataset.name, rules.episodes["shapes"]) if episodes is None else episodes
+    if count < 1:
+        raise InputError("episodes", repr(episodes), "a whole number from 1 up", "Ask for at least one episode.")
+    drawn = []
+    for seed in seeds if seeds is not None else rules.seeds:
+        drawn += EpisodeSampler(dataset, classes, shots, seed, protocol, ways).take(count).episodes
+    return EpisodeList(dataset, drawn)
+
+
+def evaluate(model, episodes, classes, protocol="pfenet", size=None, annotate=None, bank=True, out=None, batch=4,
+             device=None, progress=True, **described):
+    """Scores a model on an EpisodeList and returns the result; with ``out``, also writes ``out/result.json``.
+
+    ``classes``: the ids that the mean runs over · ``protocol``: decides the input geometry and the scored resolution ·
+    ``size``: input px, default the protocol's · ``annotate``: see ``batches.EpisodeTensors`` · ``bank``: True computes
+    each image's features once for this run (identical scores); a ModelBank is used as it is; False runs the networks
+    for every image of every episode · ``described``: more entries for ``config``.
+
+    The result holds config, versions, hardware, seconds, digests of data, episodes and weights, and the scores in
+    percent with 95 % intervals (bootstrap over query images); ``scores`` holds every episode's counts, so that two
+    results on the same episodes can be compared pair by pair (``EpisodeScores.difference``).
+    """
+    rules, dataset = get_protocol(protocol), episodes.dataset
+    size = rules.size.get(dataset.name, rules.size["voc"]) if size is None else size
+    if out is not None:                      # before the work, not after it
+        writable_folder(out, "Give another --out.")
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    model = model.to(device).eval()
+    started, own_bank = time.perf_counter(), None
+    if bank is True:
+        bank = own_bank = ModelBank(model, dataset, size, rules.resize, keep=False)
+    elif bank:
+        bank.refuse_other(model, dataset, size, rules.resize)
+    try:
+        if bank:
+            bank.fill([e.query for e in episodes], [j for e in episodes for j in sum(e.support, ())],
+                      progress=progress)
+        features_done = time.perf_counter()
+        data = EpisodeTensors(episodes, size, rules.resize, annotate=annotate, bank=bank or None)
+        scores, extra = _score(model, data, EpisodeScores(classes, rules.absent), rules.scored, batch, device, progress)
+    finally:
+        if own_bank:
+            own_bank.close()
+    seconds = time.perf_counter() - started
+    shots, ways = len(episodes[0].support[0]), len(episodes[0].class_ids)
+    result = {
+        "config": {**getattr(model, "architecture", {}), "dataset": dataset.name, "split": dataset.split,
+                   "classes": list(scores.classes), "shots": shots, "ways": ways, "protocol": protocol, "size": size,
+                   "resize": rules.resize, "scored": rules.scored, "episodes": len(episodes), **described},
+        "versions": versions(), "hardware": hardware(),
+        "seconds": round(seconds, 2), "seconds_features": round(features_done - started, 2),
+        "episodes_per_second": round(len(episodes) / seconds, 2),
+        "digests": {"data": dataset.digest, "episodes": episodes.digest, "weights": weights_digest(model)},
+        **summary(scores), **extra, "scores": scores.to_dict()}
+    if out is not None:
+        write_json(Path(out) / "result.json", result)
+    return result
+
+
+def summary(scores):
+    """mIoU, FB-IoU and per-class IoU in percent, with 95 % intervals; None where a class never occurred (NaN)."""
+    def percent(value):
+        return None if np.isnan(value) else round(100 * value, 2)          # JSON has no NaN
+    return {"miou": percent(scores.miou()), "fb_iou": percent(scores.fb_iou()),
+            "intervals": {name: [percent(v) for v in pair] for name, pair in scores.intervals().items()},
+            "per_class": {str(c): percent(v) for c, v in scores.per_class().items()}}
+
+
+@torch.no_grad()
+def _score(model, data, scores, scored, batch, device, progress):
+    episodes, distances = data.episodes, []
+    workers = 0 if device.type == "cpu" else 4
+    loader = DataLoader(data, batch_size=batch, collate_fn=collate, num_workers=workers)
+    bar = tqdm(total=len(episodes), desc="episodes", unit="episode", disable=not progress)
+    at = 0
+    for tensors in loader:
+        tensors = tensors.to(device)
+        output = model(tensors)
+        distances += output.maps["prototype_distance"].tolist() if "prototype_distance" in output.maps else []
+        for b, logits in enumerate(output.logits):
+            episode = episodes[at + b]
+            if scored == "original":
+                truth = query_labels(torch.from_numpy(episodes.dataset.mask(episode.query)), episode.class_ids)
+                logits = to_truth(logits, truth.shape, data.resize)
+            else:
+                truth = tensors.query_masks[b].cpu()
+            scores.update(labels_of(logits).cpu().numpy(), truth.numpy(), episode.class_ids,
+                          episodes.dataset.ids[episode.query])
+        at += len(tensors)
+        bar.update(len(tensors))
+    bar.close()
+    extra = {"prototype_distance": round(float(np.nanmean(distances)), 4)} if np.isfinite(distances).any() else {}
+    return scores, extra
+
+
+def labels_of(logits):
+    """Arg-max over channels: float (1+N,H,W) -> uint8 (H,W); several times faster than torch's own on a CPU."""
+    labels, best = torch.zeros(logits.shape[1:], dtype=torch.uint8, device=logits.device), logits[0]
+    for n, channel in enumerate(logits[1:], 1):
+        higher = channel > best                                  # of equals the first, as argmax does
+        labels, best = torch.where(higher, n, labels), torch.where(higher, channel, best)
+    return labels

@@ -1,0 +1,169 @@
+"""Feature bank: with fixed weights the features of an image never change, so they are computed once."""
+
+import shutil
+import tempfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+from ..basics.errors import InputError
+from ..basics.storage import cache_dir, sha256_json
+from ..episodes.augmentation import view_of_image
+from ..episodes.transforms import check_geometry
+
+
+class FeatureBank:
+    """Encoder output of a data set's images in memory-mapped files, one a view (``augmentation``): ``bank[index]`` or
+    ``bank.view(index, view)`` -> float32 (C,h,w).
+
+    ``encode``: images (B,3,S,S) -> (B,C,h,w), with fixed weights · ``size``, ``resize``: the input geometry ·
+    ``key``: a value that names the encoder and its weights; the bank is then kept in the cache folder under the
+    data's digest, this key and the geometry. Without a key nothing of it outlives the object ·
+    ``dtype``: ``float32`` as computed, ``float16`` for half the disk. An entry whose checksum differs is computed
+    again. The files are sparse: only images that were asked for take room.
+    """
+
+    def __init__(self, dataset, encode, size, resize, key=None, dtype="float32", batch=8):
+        check_geometry(size, resize)
+        self.dataset, self.encode, self.size, self.resize = dataset, encode, size, resize
+        self.dtype, self.batch = dtype, batch
+        with torch.no_grad():
+            self.shape = tuple(encode(torch.zeros(1, 3, size, size)).shape[1:])
+        self.key, self._files = key, {}
+        if key is not None:
+            name = sha256_json([dataset.digest, key, size, resize, dtype, list(self.shape)])
+            self.folder = cache_dir("bank", name[:20])
+
+    def _view(self, view):
+        """(features, checksums) of a view; a checksum of 0: not computed yet."""
+        if view not in self._files:
+            end, count = f"-{view}" if view else "", len(self.dataset)
+            folder = self.folder if self.key else Path(tempfile.mkdtemp(prefix="temporary-", dir=cache_dir("bank")))
+            self._files[view] = (_map(folder / f"features{end}.bin", self.dtype, (count, *self.shape)),
+                                 _map(folder / f"checksums{end}.bin", np.uint32, (count,)))
+            if not self.key:                 # unlinked while open: nothing stays behind, not even after a SIGKILL
+                shutil.rmtree(folder, ignore_errors=True)
+        return self._files[view]
+
+    def __getitem__(self, index):
+        return self.view(index, 0)
+
+    def view(self, index, view):
+        features, sums = self._view(view)
+        entry = np.array(features[index])
+        if not sums[index] or _checksum(entry) != sums[index]:
+            sums[index] = 0
+            self.fill([index], [view], progress=False)
+            entry = np.array(features[index])
+        return torch.from_numpy(entry).float()
+
+    def missing(self, indices, views=(0,)):
+        """(view, index) pairs among those asked for that are not there yet."""
+        return [(view, i) for view in views for i in sorted(set(indices)) if not self._view(view)[1][i]]
+
+    def fill(self, indices, views=(0,), progress=True):
+        """Computes what is missing of ``indices`` in these views; what an interrupted call finished is kept.
+
+        A disk without room for it raises InputError before anything is computed.
+        """
+        missing = self.missing(indices, views)
+        self._refuse_small_disk(len(missing))
+        bar = tqdm(total=len(missing), desc="features", unit="image", disable=not progress or not missing)
+        for at in range(0, len(missing), self.batch):
+            block = missing[at:at + self.batch]
+            images = torch.stack([self._image(i, view) for view, i in block])
+            with torch.no_grad():
+                found = self.encode(images).cpu().numpy()
+            for (view, i), entry in zip(block, found):
+                features, sums = self._view(view)
+                features[i] = entry
+                sums[i] = _checksum(np.array(features[i]))                     # after the data, never before
+            bar.update(len(block))
+        bar.close()
+
+    def _image(self, index, view):
+        mask = self.dataset.mask(index) if view > 1 else None
+        return view_of_image(self.dataset.image(index), mask, self.size, self.resize, view, index)
+
+    def _refuse_small_disk(self, images):
+        needed = images * int(np.prod(self.shape)) * np.dtype(self.dtype).itemsize
+        free = shutil.disk_usage(cache_dir("bank")).free
+        if free < needed:
+            raise InputError(cache_dir("bank"), f"{free / 1e9:.1f} GB free",
+                             f"{needed / 1e9:.1f} GB for the features of {images} images",
+                             "Set FSSLIB_CACHE to a larger disk, or use a smaller size.")
+
+    def close(self):
+        """Lets go of the files; without a key that deletes them."""
+        self._files = {}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+class ModelBank:
+    """The features that a model's frozen networks give, one FeatureBank a network, so that models share them.
+
+    ``model.encoders``: its networks, the first of which sees support and query, the others the query alone ·
+    ``keep``: in the cache folder, keyed by the networks' weights; else until ``close`` · other options as FeatureBank.
+    """
+
+    def __init__(self, model, dataset, size, resize, keep=True, **options):
+        self.digests = [encoder.digest for encoder in model.encoders]
+        self.parts = [FeatureBank(dataset, encoder, size, resize, digest if keep else None, **options)
+                      for encoder, digest in zip(model.encoders, self.digests)]
+        self.dataset, self.size, self.resize = dataset, size, resize
+
+    def query(self, index, view=0):
+        """float32 (C,h,w): every network's features, one after another."""
+        return torch.cat([part.view(index, view) for part in self.parts])
+
+    def support(self, index, view=0):
+        """float32 (C_1,h,w): the first network's."""
+        return self.parts[0].view(index, view)
+
+    def fill(self, queries, supports=(), views=(0,), progress=True):
+        """Computes what is missing: every network for ``queries``, the first one for ``supports`` too."""
+        for part, indices in zip(self.parts, [{*queries, *supports}, *[queries] * len(self.parts)]):
+            part.fill(indices, views, progress)
+
+    def refuse_other(self, model, dataset, size, resize):
+        """Raises InputError if this bank's features are not those of ``model``, ``dataset``, ``size``, ``resize``."""
+        asked = {"images": dataset.digest[:12], "size": size, "resize": resize,
+                 "weights": [encoder.digest[:12] for encoder in model.encoders]}
+        here = {"images": self.dataset.digest[:12], "size": self.size, "resize": self.resize,
+                "weights": [digest[:12] for digest in self.digests]}
+        for name, value in here.items():
+            if value != asked[name]:
+                raise InputError("feature bank", f"{name} {value}", f"{asked[name]}",
+                                 "Open a bank for this model, data set and size, or leave it out.")
+
+    def close(self):
+        for part in self.parts:
+            part.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def _map(path, dtype, shape):
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    if path.exists() and path.stat().st_size != size:
+        path.unlink()                        # cut short: start anew
+    if not path.exists():
+        with open(path, "wb") as file:
+            file.truncate(size)              # sparse: only what is filled takes room
+    return np.memmap(path, dtype, "r+", shape=shape)
+
+
+def _checksum(entry):
+    return zlib.crc32(entry.tobytes()) or 1

@@ -1,0 +1,1 @@
+"""Results: stored tables as text, Markdown, CSV and HTML."""
