@@ -1,6 +1,7 @@
 """What several test files share: one cache for the whole run, and a data set of 24 small pictures."""
 
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -83,3 +84,13 @@ def tiny_panet():
     from fsslib.models import build_model
     torch.manual_seed(0)
     return build_model("panet", "tiny", None)
+
+
+def call(monkeypatch, capsys, *arguments):
+    """(exit code, stdout, stderr) of ``fsslib ARGUMENTS`` in this process."""
+    from fsslib import cli
+    monkeypatch.setattr(sys, "argv", ["fsslib", *map(str, arguments)])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    shown = capsys.readouterr()
+    return end.value.code or 0, shown.out, shown.err

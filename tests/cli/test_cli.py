@@ -8,7 +8,7 @@ import sys
 import click
 import pytest
 import torch
-from conftest import Toy, draw_toy
+from conftest import Toy, call, draw_toy
 
 from fsslib import cli, datasets
 from fsslib.episodes import folds
@@ -19,15 +19,6 @@ def commands(group=cli.cli, path=()):
         yield (*path, name)
         if isinstance(command, click.Group):
             yield from commands(command, (*path, name))
-
-
-def call(monkeypatch, capsys, *arguments):
-    """(exit code, stdout, stderr) of ``fsslib ARGUMENTS`` in this process."""
-    monkeypatch.setattr(sys, "argv", ["fsslib", *map(str, arguments)])
-    with pytest.raises(SystemExit) as end:
-        cli.main()
-    shown = capsys.readouterr()
-    return end.value.code or 0, shown.out, shown.err
 
 
 @pytest.fixture

@@ -13,9 +13,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import Toy, draw_toy
+from conftest import Toy, draw_toy, call
 from PIL import Image
-from test_cli import call
 from test_training import Stop, Watched, in_process, stop_at  # noqa: F401 (in_process is a fixture)
 from torchvision.transforms import v2
 
