@@ -100,6 +100,23 @@ def split_validation(dataset, share):
     return np.flatnonzero(~np.array(held_out)), np.flatnonzero(held_out)
 
 
+def halves(dataset, classes):
+    """(indices to learn from, indices to test on): of the images that show one of ``classes``, which a training does not
+    learn, half are tested, by their id. For choices that rest on base classes alone."""
+    shows = (dataset.areas[:, list(classes)] > 0).any(1)
+    half = np.array([hashlib.sha256(f"choice {name}".encode()).digest()[0] < 128 for name in dataset.ids])
+    return np.flatnonzero(~(shows & half)), np.flatnonzero(shows & half)
+
+
+def curve(rows):
+    """Plain values of a training's log: the loss, mean of every tenth of its steps, and each validation."""
+    losses = [row["loss"] for row in rows if "loss" in row]
+    seen = [row for row in rows if "val_miou" in row]
+    return {"loss": [round(float(np.mean(part)), 4) for part in np.array_split(losses, 10) if len(part)],
+            "step": [row["step"] for row in seen], "val_miou": [row["val_miou"] for row in seen],
+            **({"val_distance": [row["val_distance"] for row in seen]} if seen and "val_distance" in seen[0] else {})}
+
+
 def fit(model, dataset, classes, config=TrainingConfig(), out=None, resume=False, novel=(), bank=None, images=None,
         progress=True, report=None):
     """Trains ``model`` on episodes of ``classes`` (base classes) and leaves it with the last step's weights.

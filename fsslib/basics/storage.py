@@ -37,6 +37,22 @@ def writable_folder(path, cure):
 
 
 @contextlib.contextmanager
+def at_work(folder):
+    """Holds ``folder`` for one process at a time; a second one waits and says so. A killed holder lets go."""
+    import filelock
+    lock = filelock.FileLock(writable_folder(folder, "Give another --out.") / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        print(f"{folder}: another process is at work there; waiting for it", flush=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
 def atomic_path(path):
     """Yields a temporary path beside ``path``; it takes the name ``path`` only if the block ends well."""
     path = Path(path)

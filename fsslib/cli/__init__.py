@@ -73,4 +73,4 @@ def doctor():
     sys.exit(0 if all(row.ok or not row.required for row in rows) else 1)
 
 
-from . import benches, images, models, studies    # noqa: E402, F401  they add their commands to ``cli``
+from . import benches, evaluation, images, results, score, training    # noqa: E402, F401  they add their commands to ``cli``

@@ -1,11 +1,16 @@
-"""Options that several commands share."""
+"""Options that several commands share, and a call as a person would type it."""
 
+import re
+import shlex
 import sys
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from ..basics.errors import InputError
+
+PLACES = ("root", "out", "resume", "save_masks")     # where something lies or whether it goes on, not what is computed
 
 
 def options_of(*options):
@@ -25,14 +30,15 @@ MODEL = options_of(
     click.option("--weights", default="imagenet", help="imagenet, none, or a .safetensors or .pth file."),
     click.option("--batch-norm", type=click.Choice(["eval", "train"]), default="eval",
                  help="Of the encoder while training; train: batch statistics, as in PFENet's released code."),
-    click.option("--extractor", help="qgnet's prior extractor: a file of fsslib pretrain, imagenet, or none (random); "
+    click.option("--extractor", help="qgnet's prior extractor: a file of fsslib pretrain, imagenet, or random; "
                  "not needed with --checkpoint."),
     click.option("--extractor-backbone", help="Of the extractor, if it is another one."),
     click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="Of the model, may be repeated: "
-                 "align=false (panet); width=64, guided=false, masked_pass=true, frozen=false (pfenet, qgnet); "
-                 "foreground_weight=2 (pfenet, qgnet); prior=false, projection=learned (qgnet)."))
+                 "align=false (panet); width=64, guided=false, masked_pass=true, frozen=false, foreground_weight=2, blind=true "
+                 "(never sees its support), keys=layer4, start=he (pfenet, qgnet); prior=false, projection=learned (qgnet)."))
 EPISODES = options_of(
     click.option("--fold", type=int, default=0, help="0 to 3; its five classes are novel."),
+    click.option("--classes", help="Class ids instead of a fold's, as 6-10,16: learned by train, scored by evaluate."),
     click.option("--shots", type=int, default=1, help="K, support images a way."),
     click.option("--ways", type=int, default=1, help="N, classes an episode."),
     click.option("--size", type=int, help="Input side in px (else the protocol's)."))
@@ -53,10 +59,53 @@ def weights_of(name):
     return None if name == "none" else name
 
 
+def class_ids(text):
+    """``"6-10,16"`` -> (6, 7, 8, 9, 10, 16); anything else raises InputError."""
+    parts = [re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part) for part in text.split(",")]
+    if not all(parts):
+        raise InputError("--classes", repr(text), "class ids such as 6-10,16", "Correct the list.")
+    found = [c for part in parts for c in range(int(part[1]), int(part[2] or part[1]) + 1)]
+    if not found or len(set(found)) < len(found):
+        raise InputError("--classes", repr(text), "each class once, at least one", "Correct the list.")
+    return tuple(found)
+
+
 def refuse_no_extractor(model, extractor, checkpoint):
     if model == "qgnet" and not extractor and not checkpoint:
         raise InputError("--extractor", "none given", "the prior extractor of qgnet",
-                         "Give the extractor.safetensors of fsslib pretrain, imagenet, or none for a random start.")
+                         "Give the extractor.safetensors of fsslib pretrain, imagenet, or random.")
+
+
+def typed(context):
+    """The words of a call as a person would type them: what was given, in the order of --help, but for ``PLACES``."""
+    words = [context.info_name]
+    for option in context.command.params:
+        if option.name in PLACES or context.get_parameter_source(option.name) is not ParameterSource.COMMANDLINE:
+            continue
+        value = context.params[option.name]
+        if option.is_flag:
+            words.append(option.opts[0] if value else option.secondary_opts[0])
+        else:
+            for item in value if option.multiple else (value,):
+                words += [option.opts[0], _shown(str(item))]
+    return words
+
+
+def _shown(word):
+    """A path below the current folder as such, any other by its name: a result names no folder of one machine."""
+    path = Path(word)
+    if not path.is_absolute():
+        return word
+    return str(path.relative_to(Path.cwd())) if Path.cwd() in path.parents else path.name
+
+
+def about(context, data):
+    """{"command", "job"} of a result: the call, and the sha256 of it, of the files that it reads and of ``data``'s digest."""
+    from ..basics.storage import sha256_file, sha256_json
+    read = {_shown(str(value)): sha256_file(value) for name, value in context.params.items()
+            if name not in PLACES and isinstance(value, str | Path) and Path(value).is_file()}
+    words = typed(context)
+    return {"command": shlex.join(["fsslib", *words]), "job": sha256_json([[read.get(word, word) for word in words], data])}
 
 
 def interrupted(checkpoint):

@@ -73,7 +73,7 @@ def learning_rate(config, step, steps):
     return config.lr * config.batch * config.devices / 256 * (1 + math.cos(math.pi * step / steps)) / 2
 
 
-def pretrain(encoder, dataset, config=PretrainConfig(), out=None, resume=False, progress=True, report=None):
+def pretrain(encoder, dataset, config=PretrainConfig(), out=None, resume=False, progress=True, report=None, about=None):
     """Trains a GlobalLocalMoCo around ``encoder`` on the images of ``dataset``; their masks serve the probe alone.
 
     ``encoder``: a Backbone of ``output_stride=32``; its weights are the start. ``batch_norm="train"`` is MoCo's
@@ -82,7 +82,7 @@ def pretrain(encoder, dataset, config=PretrainConfig(), out=None, resume=False, 
     ``out``: folder for ``extractor.safetensors`` (the momentum encoder, what region maps use: weights that
     ``build_backbone`` reads), ``result.json``, ``checkpoint.pt``, ``log.csv`` and TensorBoard events; None keeps
     nothing · ``resume``: go on from ``out/checkpoint.pt``, bitwise the same on a CPU · ``report``: called with each
-    row of the log. Returns (extractor, rows): the momentum encoder as a Backbone of stride 32 in eval mode, and dicts
+    row of the log · ``about``: more for the result: ``command`` and ``job``, its digest. Returns (extractor, rows): the momentum encoder as a Backbone of stride 32 in eval mode, and dicts
     with ``step``, ``loss``, each loss, ``accuracy_...`` (share of queries nearest to their own key), ``lr``,
     ``images_per_second`` and, every ``probe_every`` epochs, ``probe`` (percent).
 
@@ -150,14 +150,15 @@ def pretrain(encoder, dataset, config=PretrainConfig(), out=None, resume=False, 
     if log:
         log.close()
         save_extractor(out / "extractor.safetensors", extractor, {**asdict(config), **data})
+        about = about or {}
         write_json(out / "result.json", {
-            "config": {**asdict(config), **model.architecture["options"], "backbone": encoder.name,
+            "command": about.get("command"), "config": {**asdict(config), **model.architecture["options"], "backbone": encoder.name,
                        "images": len(seen), "held_out_images": len(held_out)},
             "versions": versions(), "hardware": hardware(),
             **({"gpu_memory_gb": round(torch.cuda.max_memory_allocated() / 1e9, 2)}
                if torch.cuda.is_available() else {}),
             "seconds": round(sum(together / row["images_per_second"] for row in rows if "loss" in row), 1),
-            "digests": {**data, "extractor": sha256_file(out / "extractor.safetensors")},
+            "digests": {**data, "extractor": sha256_file(out / "extractor.safetensors"), "job": about.get("job")},
             **({"probe": probe_summary(scores or probe.score(dilated(extractor)))} if probe else {}), "rows": rows})
     return extractor, rows
 

@@ -15,15 +15,16 @@ from ..basics.storage import writable_folder, write_json
 from ..episodes.batches import EpisodeTensors, collate, query_labels
 from ..episodes.protocols import get_protocol
 from ..episodes.sampler import EpisodeList, EpisodeSampler
-from ..episodes.transforms import to_truth
+from ..episodes.transforms import mask_to_input, to_truth
 from ..metrics import EpisodeScores
 from ..models.bank import ModelBank
+from .masks import empty_folder, save_mask
 
 
-def protocol_episodes(dataset, classes, shots, protocol="pfenet", ways=1, episodes=None, seeds=None):
+def protocol_episodes(dataset, classes, shots, protocol="pfenet", ways=1, episodes=None, seeds=None, images=None):
     """The EpisodeList of a protocol: its runs, one seed each, one after another.
 
-    ``episodes`` (a run) and ``seeds`` default to what the protocol's repository uses.
+    ``episodes`` (a run) and ``seeds`` default to what the protocol's repository uses; ``images``: indices allowed.
     """
     rules = get_protocol(protocol)
     count = rules.episodes.get(dataset.name, rules.episodes["shapes"]) if episodes is None else episodes
@@ -31,18 +32,19 @@ def protocol_episodes(dataset, classes, shots, protocol="pfenet", ways=1, episod
         raise InputError("episodes", repr(episodes), "a whole number from 1 up", "Ask for at least one episode.")
     drawn = []
     for seed in seeds if seeds is not None else rules.seeds:
-        drawn += EpisodeSampler(dataset, classes, shots, seed, protocol, ways).take(count).episodes
+        drawn += EpisodeSampler(dataset, classes, shots, seed, protocol, ways, images).take(count).episodes
     return EpisodeList(dataset, drawn)
 
 
 def evaluate(model, episodes, classes, protocol="pfenet", size=None, annotate=None, bank=True, out=None, batch=4,
-             device=None, progress=True, **described):
+             device=None, progress=True, about=None, masks=None, **described):
     """Scores a model on an EpisodeList and returns the result; with ``out``, also writes ``out/result.json``.
 
     ``classes``: the ids that the mean runs over · ``protocol``: decides the input geometry and the scored resolution ·
     ``size``: input px, default the protocol's · ``annotate``: see ``batches.EpisodeTensors`` · ``bank``: True computes
     each image's features once for this run (identical scores); a ModelBank is used as it is; False runs the networks
-    for every image of every episode · ``described``: more entries for ``config``.
+    for every image of every episode · ``masks``: a folder that receives every answer as a PNG (``masks.py``) ·
+    ``about``: {"command", "job"} of the result, as the command line tells them · ``described``: more entries for ``config``.
 
     The result holds config, versions, hardware, seconds, digests of data, episodes and weights, and the scores in
     percent with 95 % intervals (bootstrap over query images); ``scores`` holds every episode's counts, so that two
@@ -52,6 +54,8 @@ def evaluate(model, episodes, classes, protocol="pfenet", size=None, annotate=No
     size = rules.size.get(dataset.name, rules.size["voc"]) if size is None else size
     if out is not None:                      # before the work, not after it
         writable_folder(out, "Give another --out.")
+    if masks is not None:
+        empty_folder(masks)
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     model = model.to(device).eval()
     started, own_bank = time.perf_counter(), None
@@ -65,20 +69,21 @@ def evaluate(model, episodes, classes, protocol="pfenet", size=None, annotate=No
                       progress=progress)
         features_done = time.perf_counter()
         data = EpisodeTensors(episodes, size, rules.resize, annotate=annotate, bank=bank or None)
-        scores, extra = _score(model, data, EpisodeScores(classes, rules.absent), rules.scored, batch, device, progress)
+        scores, extra = _score(model, data, EpisodeScores(classes, rules.absent), rules.scored, batch, device, progress, masks)
     finally:
         if own_bank:
             own_bank.close()
     seconds = time.perf_counter() - started
     shots, ways = len(episodes[0].support[0]), len(episodes[0].class_ids)
     result = {
-        "config": {**getattr(model, "architecture", {}), "dataset": dataset.name, "split": dataset.split,
+        **({"command": about["command"]} if about else {}), "config": {**getattr(model, "architecture", {}), "dataset": dataset.name, "split": dataset.split,
                    "classes": list(scores.classes), "shots": shots, "ways": ways, "protocol": protocol, "size": size,
                    "resize": rules.resize, "scored": rules.scored, "episodes": len(episodes), **described},
         "versions": versions(), "hardware": hardware(),
         "seconds": round(seconds, 2), "seconds_features": round(features_done - started, 2),
         "episodes_per_second": round(len(episodes) / seconds, 2),
-        "digests": {"data": dataset.digest, "episodes": episodes.digest, "weights": weights_digest(model)},
+        "digests": {"data": dataset.digest, "episodes": episodes.digest, "weights": weights_digest(model),
+                    **({"job": about["job"]} if about else {})},
         **summary(scores), **extra, "scores": scores.to_dict()}
     if out is not None:
         write_json(Path(out) / "result.json", result)
@@ -87,15 +92,27 @@ def evaluate(model, episodes, classes, protocol="pfenet", size=None, annotate=No
 
 def summary(scores):
     """mIoU, FB-IoU and per-class IoU in percent, with 95 % intervals; None where a class never occurred (NaN)."""
-    def percent(value):
-        return None if np.isnan(value) else round(100 * value, 2)          # JSON has no NaN
-    return {"miou": percent(scores.miou()), "fb_iou": percent(scores.fb_iou()),
-            "intervals": {name: [percent(v) for v in pair] for name, pair in scores.intervals().items()},
-            "per_class": {str(c): percent(v) for c, v in scores.per_class().items()}}
+    return {"miou": in_percent(scores.miou()), "fb_iou": in_percent(scores.fb_iou()),
+            "intervals": {name: [in_percent(v) for v in pair] for name, pair in scores.intervals().items()},
+            "per_class": {str(c): in_percent(v) for c, v in scores.per_class().items()}}
+
+
+def in_percent(value):
+    return None if np.isnan(value) else round(100 * value, 2)              # JSON has no NaN
+
+
+def truth_of(dataset, episode, scored, size, resize):
+    """int64 (H,W), the truth of an episode's query at the ``scored`` size: 0 background, n way n, 255 does not count.
+
+    ``"original"``: the query image's own size · ``"input"``: (size,size), with ``resize`` as the image was brought there.
+    """
+    mask = dataset.mask(episode.query)
+    mask = torch.from_numpy(mask) if scored == "original" else mask_to_input(mask, size, resize)
+    return query_labels(mask, episode.class_ids)
 
 
 @torch.no_grad()
-def _score(model, data, scores, scored, batch, device, progress):
+def _score(model, data, scores, scored, batch, device, progress, masks):
     episodes, distances = data.episodes, []
     workers = 0 if device.type == "cpu" else 4
     loader = DataLoader(data, batch_size=batch, collate_fn=collate, num_workers=workers)
@@ -108,12 +125,14 @@ def _score(model, data, scores, scored, batch, device, progress):
         for b, logits in enumerate(output.logits):
             episode = episodes[at + b]
             if scored == "original":
-                truth = query_labels(torch.from_numpy(episodes.dataset.mask(episode.query)), episode.class_ids)
+                truth = truth_of(episodes.dataset, episode, scored, data.size, data.resize)
                 logits = to_truth(logits, truth.shape, data.resize)
             else:
-                truth = tensors.query_masks[b].cpu()
-            scores.update(labels_of(logits).cpu().numpy(), truth.numpy(), episode.class_ids,
-                          episodes.dataset.ids[episode.query])
+                truth = tensors.query_masks[b].cpu()                         # the same as truth_of, and read already
+            answer = labels_of(logits).cpu().numpy()
+            scores.update(answer, truth.numpy(), episode.class_ids, episodes.dataset.ids[episode.query])
+            if masks is not None:
+                save_mask(masks, at + b, answer)
         at += len(tensors)
         bar.update(len(tensors))
     bar.close()

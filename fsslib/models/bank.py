@@ -10,7 +10,7 @@ import torch
 from tqdm.auto import tqdm
 
 from ..basics.errors import InputError
-from ..basics.storage import cache_dir, sha256_json
+from ..basics.storage import at_work, cache_dir, sha256_json
 from ..episodes.augmentation import view_of_image
 from ..episodes.transforms import check_geometry
 
@@ -69,7 +69,13 @@ class FeatureBank:
 
         A disk without room for it raises InputError before anything is computed.
         """
-        missing = self.missing(indices, views)
+        if self.key is None:
+            self._fill(self.missing(indices, views), progress)
+        elif self.missing(indices, views):
+            with at_work(self.folder):           # who waited for another process finds less missing
+                self._fill(self.missing(indices, views), progress)
+
+    def _fill(self, missing, progress):
         self._refuse_small_disk(len(missing))
         bar = tqdm(total=len(missing), desc="features", unit="image", disable=not progress or not missing)
         for at in range(0, len(missing), self.batch):

@@ -1,5 +1,7 @@
 """``build_model``: every system of the kit behind one signature, ``model(EpisodeBatch) -> EpisodeOutput``."""
 
+import torch
+
 from ..basics.errors import InputError
 from .backbones import build_backbone
 
@@ -34,14 +36,17 @@ def build_model(name, backbone="efficientnet_lite0", weights="imagenet", batch_n
     """A model on a backbone.
 
     ``name``: one of ``MODELS``. ``backbone``, ``weights``, ``batch_norm``: see ``backbones.build_backbone``.
-    ``extractor``: weights of QGNet's prior extractor, a file of ``fsslib pretrain`` or as ``weights``; None is a
-    random start, a control. ``extractor_backbone``: its network, by default ``backbone``. ``options`` go to the
+    ``extractor``: weights of QGNet's prior extractor, a file of ``fsslib pretrain`` or as ``weights``; ``"random"`` or None
+    is a random start, a control, the first the same one always. ``extractor_backbone``: its network, by default ``backbone``. ``options`` go to the
     model's class. The model carries its ``architecture``. Unknown names and options raise InputError.
     """
     described = architecture(name, backbone, **options)
     networks = [build_backbone(backbone, weights, batch_norm=batch_norm)]
     if name == "qgnet":
-        networks.append(build_backbone(extractor_backbone or backbone, extractor))
+        with torch.random.fork_rng(devices=[], enabled=extractor == "random"):
+            if extractor == "random":
+                torch.manual_seed(0)         # one control for all seeds of a training, as a pretrained extractor is
+            networks.append(build_backbone(extractor_backbone or backbone, None if extractor == "random" else extractor))
         described["extractor"] = networks[1].name
     elif extractor or extractor_backbone:
         raise InputError("extractor", str(extractor or extractor_backbone), f"none, {name} has no prior extractor",

@@ -28,24 +28,31 @@ class PFENet(nn.Module):
     not depend on the mask and can be kept. Both are masked again · ``frozen``: the backbone does not learn (released
     code) or does, on base classes (QGNet's section 4.2.1) · ``dropout``: of the reduced features' channels ·
     ``foreground_weight``: of object pixels in the losses; 1 is the papers'. IoU counts what is missed, cross-entropy
-    counts pixels, of which few are object: with small objects and weak evidence it is content to answer "background".
+    counts pixels, of which few are object: with small objects and weak evidence it is content to answer "background" ·
+    ``blind``: a control that never sees its support: no guided map, the prototype 0, in training and test ·
+    ``keys``: what the guided map compares, ``"backbone"`` (its ``region_features``) or ``"layer4"`` as it is ·
+    ``start``: of the decoder's mixing layers, ``"shares"`` (``fem.equal_shares``) or ``"he"``, by number of channels.
     """
 
     def __init__(self, backbone, width=256, bins=(1.0, 0.5, 0.25, 0.125), guided=True, masked_pass=False, frozen=True,
-                 dropout=0.5, foreground_weight=1.0):
+                 dropout=0.5, foreground_weight=1.0, blind=False, keys="backbone", start="shares"):
+        for name, value, known in (("keys", keys, ("backbone", "layer4")), ("start", start, ("shares", "he"))):
+            if value not in known:
+                raise InputError(name, repr(value), " or ".join(map(repr, known)), "Correct the option.")
         super().__init__()
         self.backbone = backbone.requires_grad_(not frozen)
-        self.frozen, self.guided, self.masked_pass = frozen, guided, masked_pass
+        self.frozen, self.guided, self.masked_pass = frozen, guided and not blind, masked_pass
+        self.blind, self.keys = blind, keys
         self.register_buffer("class_weight", torch.tensor([1.0, foreground_weight]), persistent=False)
         self.encoders = [Encoder(backbone, ("layer3", "layer2", "layer4"))]
         mid = backbone.channels["layer3"] + backbone.channels["layer2"]
         self.reduce_query, self.reduce_support = (reduction(mid, width, dropout) for _ in range(2))
         self.fem = FEM(self.count_maps(), width, bins)
-        for part in (self.reduce_query, self.reduce_support):
+        for part in (self.reduce_query, self.reduce_support, *([self.fem] if start == "he" else [])):
             he_initialised(part)
 
-    OPTIONS = dict(zip(("width", "bins", "guided", "masked_pass", "frozen", "dropout", "foreground_weight"),
-                       __init__.__defaults__))
+    OPTIONS = dict(zip(("width", "bins", "guided", "masked_pass", "frozen", "dropout", "foreground_weight", "blind", "keys",
+                        "start"), __init__.__defaults__))
     TRAINING = dict(lr=0.0025, lr_times_ten=True, schedule="poly", weight_decay=1e-4, protocol="pfenet")
 
     def count_maps(self):
@@ -63,7 +70,7 @@ class PFENet(nn.Module):
                           "are 0; show a larger object or use a larger input")
         q = self.reduce_query(self.mid_level(layer3, layer2))                           # (B, W, h, w)
         s = self.reduce_support(self.mid_level(s3, s2).flatten(0, 1)).unflatten(0, (B, K))
-        prototype = masked_average(s, m, EPSILON).mean(1)                               # (B, W)
+        prototype = masked_average(s, m, EPSILON).mean(1) * (not self.blind)            # (B, W)
         maps = self.region_maps(support, query, masks)
         logits, auxiliary = self.fem(q, prototype, torch.cat([q[:, :0], *maps.values()], 1))
         target = batch.query_masks
@@ -85,8 +92,9 @@ class PFENet(nn.Module):
         if self.masked_pass:
             m = resized((masks == 1).to(query.dtype), s3.shape[-2:])
             s_high = self.backbone.high_level((s3 * m[:, :, None]).flatten(0, 1)).unflatten(0, s3.shape[:2])
-        q, s = self.backbone.region_features(q3, q_high), self.backbone.region_features(s3, s_high)
-        return {"guided": guided_region_map(q, s, masks)}
+        if self.keys == "backbone":
+            q_high, s_high = self.backbone.region_features(q3, q_high), self.backbone.region_features(s3, s_high)
+        return {"guided": guided_region_map(q_high, s_high, masks)}
 
     def features(self, batch):
         """(support (B,K,C,h,w), query (B,C',h,w)), from the batch or from its images."""

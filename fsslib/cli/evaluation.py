@@ -1,0 +1,92 @@
+"""``fsslib evaluate``: a model on fixed episodes; its maps; its masks as files."""
+
+from pathlib import Path
+
+import click
+
+from . import cli
+from .options import DATASET, EPISODES, MODEL, ROOT, about, build, class_ids, percent, refuse_no_extractor
+
+
+@cli.command()
+@MODEL
+@DATASET
+@ROOT
+@EPISODES
+@click.option("--protocol", default="pfenet", help="pfenet, qgnet, panet, hsnet, bam or symnet.")
+@click.option("--split", type=click.Choice(["train", "val"]), help="Images to score on (else the protocol's).")
+@click.option("--images", type=click.Choice(["all", "held-out"]), default="all", help="held-out, with --split train: the half "
+              "that a training with --images learned leaves out.")
+@click.option("--episodes", type=int, help="Number a seed (else the protocol's).")
+@click.option("--seed", type=int, multiple=True, help="Episode seed, may be repeated (else the protocol's).")
+@click.option("--annotation", type=click.Choice(["mask", "scribble", "box"]), default="mask", help="Of the support.")
+@click.option("--checkpoint", type=click.Path(path_type=Path), help="A checkpoint.pt of fsslib train.")
+@click.option("--bank/--no-bank", default=True, help="Compute each image's features once; scores are identical.")
+@click.option("--keep-bank", is_flag=True, help="Keep the features in the cache folder, in half precision, for the next call.")
+@click.option("--maps", is_flag=True, help="Measure the region maps (pfenet, qgnet) instead of the masks.")
+@click.option("--save-masks", type=click.Path(path_type=Path), metavar="DIR", help="One PNG an episode number, at the size that "
+              "is scored; `fsslib score` reads them.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of result.json.")
+@click.pass_context
+def evaluate(context, dataset, root, fold, classes, shots, ways, size, protocol, split, images, episodes, seed, annotation,
+             checkpoint, bank, keep_bank, maps, save_masks, out, model, backbone, weights, **described):
+    """Score a model on the novel classes of a fold; writes result.json."""
+    from ..basics.checkpoints import fill, load_checkpoint, refuse_seen
+    from ..basics.storage import at_work
+    from ..datasets import open_dataset
+    from ..episodes import get_protocol, novel_classes
+    from ..evaluation import protocol_episodes
+    rules = get_protocol(protocol)
+    asked = class_ids(classes) if classes else None if dataset == "folder" else novel_classes(dataset, fold)
+    refuse_no_extractor(model, described["extractor"], checkpoint)
+    network, state = build(model, backbone, weights, **described), {}
+    if checkpoint:
+        state = load_checkpoint(checkpoint, network.architecture)
+        fill(checkpoint, state, network)
+        refuse_seen(checkpoint, state, dataset, asked or ())
+    pictures = open_dataset(dataset, root, split or rules.split)
+    asked = asked or range(1, len(pictures.class_names) + 1)                 # own images: every class is novel
+    drawn = protocol_episodes(pictures, asked, shots, protocol, ways, episodes, seed or None,
+                              _held_out(pictures, state) if images == "held-out" else None)
+    out = out or Path("runs") / "evaluate" / f"{model}-{dataset}-{backbone}-fold{fold}-{shots}shot-{protocol}"
+    with at_work(out):
+        if maps:
+            _measure(network, drawn, size or rules.size[dataset], keep_bank, out, about(context, pictures.digest))
+            return
+        from ..episodes.annotations import annotator
+        from ..evaluation import evaluate as run
+        steps = [row["seconds"] for row in state.get("rows", ()) if "seconds" in row]
+        trained = {"training_seconds": round(sum(steps), 1), "training_steps": len(steps)} if steps else {}
+        if keep_bank:
+            from ..models import ModelBank
+            bank = ModelBank(network, pictures, size or rules.size[dataset], rules.resize, dtype="float16")
+        result = run(network, drawn, asked, protocol, size, annotator(annotation), bank, out, about=about(context, pictures.digest),
+                     masks=save_masks, fold=fold, annotation=annotation, weights=Path(weights).name,
+                     checkpoint=checkpoint and checkpoint.name, **trained)
+    for name, key in (("mIoU", "miou"), ("FB-IoU", "fb_iou")):
+        low, high = map(percent, result["intervals"][key])
+        click.echo(f"{name:14}{percent(result[key])}   95 % interval {low} to {high}")
+    for c, value in result["per_class"].items():
+        click.echo(f"  {pictures.class_names[int(c) - 1]:12}{percent(value)}")
+    click.echo(f"{len(drawn)} episodes in {result['seconds']:.0f} s; {out / 'result.json'}")
+
+
+def _held_out(pictures, state):
+    """Indices of the training images that the run behind a checkpoint's ``state`` left out."""
+    from ..basics.errors import InputError
+    from ..training import halves
+    learned = state.get("data", {}).get("classes")
+    if not learned or pictures.split != "train":
+        raise InputError("--images", "held-out without a --checkpoint, or not with --split train", "both",
+                         "Give the checkpoint of a training with --images learned, and --split train.")
+    return halves(pictures, [c for c in range(1, len(pictures.class_names) + 1) if c not in learned])[1]
+
+
+def _measure(network, drawn, size, keep_bank, out, about):
+    from ..evaluation.maps import evaluate_maps
+    from ..models import ModelBank
+    bank = ModelBank(network, drawn.dataset, size, "pad", dtype="float16") if keep_bank else None
+    result = evaluate_maps(network, drawn, size, bank, out, about)
+    for name, values in result["maps"].items():
+        click.echo("{:10} on the object {:5.1f} %, elsewhere {:5.1f} %".format(name, values["inside"][0], values["outside"][0]))
+    click.echo(f"{len(drawn)} episodes; {out / 'result.json'}")

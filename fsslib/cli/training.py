@@ -1,0 +1,186 @@
+"""``fsslib train``, ``pretrain`` and ``probe``."""
+
+from pathlib import Path
+
+import click
+
+from . import cli
+from .options import DATASET, EPISODES, MODEL, ROOT, about, build, class_ids, interrupted, refuse_no_extractor, weights_of
+
+
+@cli.command()
+@MODEL
+@DATASET
+@ROOT
+@EPISODES
+@click.option("--config", type=click.Path(path_type=Path), help="YAML file with fields of TrainingConfig.")
+@click.option("--steps", type=int, help="Optimiser steps.")
+@click.option("--batch", type=int, help="Episodes a step and device.")
+@click.option("--optimizer", type=click.Choice(["sgd", "adamw"]), help="sgd, as the papers (default), or adamw.")
+@click.option("--lr", type=float, help="Learning rate at the first step.")
+@click.option("--weight-decay", type=float, help="Of the optimiser (else the model's).")
+@click.option("--seed", type=int, help="Seed of episodes and augmentation.")
+@click.option("--precision", type=click.Choice(["auto", "32", "bf16"]), help="auto: bf16 where a GPU has it.")
+@click.option("--devices", type=int, help="GPUs, or processes on a CPU.")
+@click.option("--lr-times-ten/--lr-as-written", default=None, help="Ten times --lr, as the released code of PFENet and "
+              "QGNet does (else the model's default).")
+@click.option("--schedule", type=click.Choice(["step", "poly"]), help="Of the learning rate (else the model's).")
+@click.option("--views", type=int, help="Fixed views an image: 1 plain, 2 mirrored too (default), more PFENet's "
+              "augmentation; 0: new ones each time, without a bank.")
+@click.option("--validate-every", type=int, help="Steps between two scores on held-out base images; 0: never.")
+@click.option("--validation-episodes", type=int, help="Episodes of such a score (else 100).")
+@click.option("--images", type=click.Choice(["all", "learned"]), default="all", help="learned: leaves out half of the images that "
+              "show other than the learned classes, for evaluate --images held-out.")
+@click.option("--bank/--no-bank", default=None, help="Compute frozen features once, keep them on disk (default where "
+              "the backbone is frozen and views are fixed).")
+@click.option("--drop-novel", is_flag=True, help="Drop training images with classes that are not learned (BAM) "
+              "instead of calling them background (PFENet).")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of checkpoints and logs.")
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
+@click.pass_context
+def train(context, model, backbone, weights, batch_norm, extractor, extractor_backbone, options, dataset, root, fold, classes,
+          shots, ways, size, config, bank, drop_novel, images, out, resume, **changes):
+    """Train a model on the base classes of a fold; writes checkpoint.pt and, at the end, result.json."""
+    from dataclasses import asdict, replace
+
+    from ..basics.config import load
+    from ..basics.storage import at_work
+    from ..datasets import open_dataset
+    from ..episodes import base_classes, get_protocol
+    from ..models import ModelBank, model_class
+    from ..training import TrainingConfig, check_config, fit, halves
+    changes |= {"shots": shots, "ways": ways, "size": size}
+    settings = replace(load(TrainingConfig, config) if config else TrainingConfig(**model_class(model).TRAINING),
+                       **{k: v for k, v in changes.items() if v is not None})
+    learned = class_ids(classes) if classes else base_classes(dataset, fold)
+    out = out or Path("runs") / "train" / f"{model}-{dataset}-{backbone}-fold{fold}-{shots}shot"
+    checkpoint = out / "checkpoint.pt"
+    click.echo("  ".join(f"{k}={v}" for k, v in asdict(settings).items()))
+    if resume and not checkpoint.exists():
+        click.echo(f"{checkpoint}: not there yet, starting with the first step")
+    check_config(settings)
+    refuse_no_extractor(model, extractor, None)
+    network = build(model, backbone, weights, batch_norm, extractor, extractor_backbone, options, settings.seed)
+    pictures = open_dataset(dataset, root, "train")
+    others = [c for c in range(1, len(pictures.class_names) + 1) if c not in learned]
+    if bank is None:
+        bank = getattr(network, "frozen", False) and batch_norm == "eval" and settings.views > 0
+    if bank:
+        bank = ModelBank(network, pictures, settings.size, get_protocol(settings.protocol).resize, dtype="float16")
+    with at_work(out):
+        try:
+            rows = fit(network, pictures, learned, settings, out, resume, others if drop_novel else (), bank or None,
+                       halves(pictures, others)[0] if images == "learned" else None)
+        except KeyboardInterrupt:
+            interrupted(checkpoint)
+        _conclude(out, network, settings, rows, about(context, pictures.digest), pictures.digest)
+    click.echo(f"last checkpoint: {checkpoint}")
+
+
+def _conclude(out, network, settings, rows, about, data):
+    """Writes ``out/result.json``, last of all files: the training is whole where it stands."""
+    from dataclasses import asdict
+
+    from ..basics.machine import hardware, versions
+    from ..basics.storage import write_json
+    from ..training import curve
+    write_json(out / "result.json", {
+        "command": about["command"], "config": {**network.architecture, **asdict(settings)}, "versions": versions(),
+        "hardware": hardware(), "seconds": round(sum(row.get("seconds", 0) for row in rows), 1), "curve": curve(rows),
+        "digests": {"job": about["job"], "data": data}})
+
+
+@cli.command()
+@click.option("--backbone", default="efficientnet_lite0",
+              help="efficientnet_lite0, vgg16, resnet18, resnet50, resnet101.")
+@click.option("--weights", default="imagenet", help="The start: imagenet, none (random), or a file.")
+@click.option("--batch-norm", type=click.Choice(["train", "eval"]), show_default="eval, or train from a random start",
+              help="eval: statistics of the start, frozen; train: of the batch, as MoCo.")
+@DATASET
+@ROOT
+@click.option("--images", type=click.Choice(["train", "all"]), default="train",
+              help="all: validation images too, one reading of the paper's \"entire dataset\"; scores then leak.")
+@click.option("--config", type=click.Path(path_type=Path), help="YAML file with fields of PretrainConfig.")
+@click.option("--loss", type=click.Choice(["global", "local", "both"]), help="Whole images, patches, or both.")
+@click.option("--patches", type=click.Choice(["slic", "felzenszwalb"]), help="Superpixels of the local loss.")
+@click.option("--epochs", type=int, help="Passes over the images (else 10).")
+@click.option("--batch", type=int, help="Images a step and device (else 32).")
+@click.option("--size", type=int, help="Side of a global view in px (else 128).")
+@click.option("--patch-size", type=int, help="Side of a local view in px (else 64).")
+@click.option("--lr", type=float, help="Learning rate for 256 images a step, scaled with the batch (else 0.03).")
+@click.option("--queue", type=int, help="Keys in each queue (else half the images learned from, at most 65 536).")
+@click.option("--probe-every", type=int, help="Epochs between two probes on held-out images (else 5); 0: none.")
+@click.option("--seed", type=int, help="Seed of the start, the order and the views.")
+@click.option("--precision", type=click.Choice(["auto", "32", "bf16"]), help="auto: bf16 where a GPU has it.")
+@click.option("--devices", type=int, help="GPUs, or processes on a CPU.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the extractor, checkpoints and logs.")
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
+@click.pass_context
+def pretrain(context, backbone, weights, batch_norm, dataset, root, images, config, out, resume, **changes):
+    """Pretrain the prior extractor by global and local contrast; no mask is used but for the probe."""
+    from dataclasses import asdict, replace
+
+    import torch
+
+    from ..basics.config import load
+    from ..basics.storage import at_work
+    from ..contrast import PretrainConfig
+    from ..contrast import pretrain as run
+    from ..contrast.pretraining import check_config
+    from ..datasets import open_dataset
+    from ..datasets.selection import Selection
+    settings = replace(load(PretrainConfig, config) if config else PretrainConfig(),
+                       **{k: v for k, v in changes.items() if v is not None})
+    if images == "all":
+        settings = replace(settings, held_out=0.0, probe_every=changes["probe_every"] or 0)
+    check_config(settings)
+    out = out or Path("runs") / "pretrain" / "-".join((dataset, backbone, Path(weights).stem, settings.loss,
+                                                       settings.patches))
+    click.echo("  ".join(f"{k}={v}" for k, v in asdict(settings).items()))
+    torch.manual_seed(settings.seed)
+    encoder = build_backbone(backbone, weights_of(weights), 32, batch_norm or ("train" if weights == "none" else "eval"))
+    pictures = open_dataset(dataset, root, "train")
+    if images == "all":
+        pictures = Selection(pictures, open_dataset(dataset, root, "val"))
+        click.echo("images=all: the extractor sees the validation images; say so beside every score on them")
+    with at_work(out):
+        try:
+            run(encoder, pictures, settings, out, resume, about=about(context, pictures.digest))
+        except KeyboardInterrupt:
+            interrupted(out / "checkpoint.pt")
+    click.echo(f"extractor: {out / 'extractor.safetensors'}")
+
+
+@cli.command()
+@click.option("--backbone", default="efficientnet_lite0", help="efficientnet_lite0, vgg16, resnet50, resnet101.")
+@click.option("--weights", default="imagenet", help="imagenet, none (random), or a file, as of fsslib pretrain.")
+@DATASET
+@ROOT
+@click.option("--seed", type=int, default=0, help="Of a random start.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of result.json.")
+@click.pass_context
+def probe(context, backbone, weights, dataset, root, seed, out):
+    """Ask an extractor, as it is: do patches of one class lie near each other in images that it has not seen?"""
+    from dataclasses import asdict
+
+    import torch
+
+    from ..basics.machine import hardware, versions
+    from ..basics.storage import at_work, write_json
+    from ..contrast import PretrainConfig
+    from ..contrast.pretraining import probe_of
+    from ..contrast.probe import probe_summary
+    from ..datasets import open_dataset
+    from ..models import build_backbone
+    torch.manual_seed(seed)
+    network, pictures, settings = build_backbone(backbone, weights_of(weights)), open_dataset(dataset, root, "train"), PretrainConfig()
+    out = out or Path("runs") / "probe" / f"{dataset}-{backbone}-{Path(weights).stem}"
+    with at_work(out):
+        found = probe_summary(probe_of(pictures, settings).score(network))
+        given = about(context, pictures.digest)
+        write_json(out / "result.json", {
+            "command": given["command"], "config": {**asdict(settings), "backbone": backbone}, "versions": versions(),
+            "hardware": hardware(), "seconds": 0.0, "digests": {"digest": pictures.digest, "job": given["job"]},
+            "probe": found, "rows": []})
+    click.echo("accuracy {accuracy:.1f} %, 95 % interval {interval[0]:.1f} to {interval[1]:.1f}; {asked} patches".format(**found))
+    click.echo(out / "result.json")

@@ -1,0 +1,125 @@
+"""A table from its rows: what was run here is pooled, what is stored is copied, what waits is named."""
+
+from pathlib import Path
+
+import numpy as np
+
+from ..basics.errors import InputError
+from ..basics.storage import read_json
+from ..episodes.folds import FOLDS, base_classes
+from ..metrics import EpisodeScores
+from ..results.pooled import Pooled
+from ..results.schema import VERSION
+from .plan import DONE, STORED
+
+SHOWN = ("model", "dataset", "backbone", "size", "shots", "ways", "protocol", "annotation")
+KEPT = ("versions", "hardware")
+
+
+def collect(plan, out, results, command):
+    """The table of a Plan as plain values (``results.check_table``), read from the jobs' folders and the stored table.
+
+    A stored row's means, intervals and differences are copied, never computed: its episodes lie on another machine. A table
+    that would lose stored rows raises InputError.
+    """
+    table, path = plan.table, Path(results) / f"{plan.table.name}.json"
+    before = read_json(path) if path.exists() else {}
+    states = {row: DONE if table.job(row).up_to_date(out) else state for row, state in plan.states.items()}
+    found = {row: table.job(row).result(out) for row, state in states.items() if state == DONE}
+    copied = {row.key for row, state in states.items() if row.key in plan.stored and state != DONE}
+    if lost := [key for key in plan.stored if key not in copied and key not in {row.key for row in found}]:
+        raise InputError(path, f"{len(lost)} stored rows that the table no longer has, such as {lost[0][0]!r}", "all of them",
+                         "Give another folder with --results, or put the rows back.")
+    rows = []
+    for row in table.rows:
+        if row.key in copied:
+            rows += [line for line in before["rows"] if (line.get("row", line["label"]), line.get("fold", 0), line["seed"]) == row.key]
+        elif row in found:
+            rows += _lines(table, row, found[row], first=not any(line.get("map") == "guided" for line in rows))
+    means, differences = _pooled(table, found, copied, before)
+    newest = next(iter(found.values()), {})
+    return {"schema": VERSION, "table": table.name, "title": table.title, "shows": table.shows, "kind": table.kind,
+            "command": command, "settings": {**before.get("settings", {}), **table.settings}, "labels": _labels(table, rows),
+            "rows": rows, "means": means, "differences": differences, "curves": _curves(table, found, copied, before, out),
+            "missing": [row.name for row, state in states.items() if row not in found and row.key not in copied],
+            "published": list(table.published), **{name: before.get(name) or newest.get(name) for name in KEPT}}
+
+
+def _labels(table, rows):
+    return list(dict.fromkeys([*table.labels, *(row["label"] for row in rows)]))
+
+
+def _lines(table, row, result, first):
+    """The entries of one row: one, or one a map; the guided map is the same for all extractors and stands once."""
+    about = {"label": row.label, "fold": row.fold, "seed": row.seed, "hardware": result["hardware"],
+             "commands": [job.line("runs/grid") for job in table.job(row).chain()]}
+    if table.kind == "maps":
+        extractor = row.extractor if isinstance(row.extractor, str) else row.label
+        return [{**about, "label": name if name == "guided" else f"{name}, {row.label}", "row": row.label, "map": name,
+                 "extractor": extractor, "shots": row.shots, "episodes": result["episodes"], **values}
+                for name, values in result["maps"].items() if name != "guided" or first]
+    if table.kind == "probe":
+        return [{**about, **_probe(row, result)}]
+    about |= {name: getattr(row, name) for name in SHOWN}
+    config = {k: v for k, v in result["config"].items() if k.startswith("training_")}
+    distance = {k: result[k] for k in ("prototype_distance",) if k in result}
+    return [{**about, **{k: result[k] for k in ("miou", "fb_iou", "intervals", "per_class", "seconds")}, **config, **distance,
+             "episodes": result["config"]["episodes"], "episodes_digest": result["digests"]["episodes"]}]
+
+
+def _probe(row, result):
+    """A probe's entry; ``base``: the mean over each fold's base classes, which a choice for that fold may rest on."""
+    probe, steps = result["probe"], [r for r in result["rows"] if "loss" in r]
+    known = probe["per_class"]
+    base = [np.mean([known[str(c)] for c in base_classes(row.dataset, fold) if str(c) in known]) for fold in range(FOLDS)]
+    line = {**{k: probe[k] for k in ("accuracy", "interval", "per_class", "asked")}, "base": [round(float(v), 2) for v in base],
+            "probes": [[r["step"], round(r["probe"], 2)] for r in result["rows"] if "probe" in r]}
+    if steps:
+        parts = [k for k in steps[0] if k in ("loss", "global", "local") or k.startswith("accuracy_")]
+        line |= {"seconds": result["seconds"], "images": result["config"]["images"], "queue": result["config"]["queue"],
+                 "steps": len(steps), "extractor": result["digests"]["extractor"],
+                 "images_per_second": round(float(np.median([r["images_per_second"] for r in steps])), 2),
+                 "curve": {part: [round(float(np.mean(v)), 4)
+                                  for v in np.array_split([r[part] for r in steps], result["config"]["epochs"])] for part in parts}}
+    return line
+
+
+def _pooled(table, found, copied, before):
+    """(means, differences): those of lines that were run here computed, those of stored lines copied; a line of which a part is
+    stored and a part is new has neither."""
+    if table.kind == "maps":
+        return [], []
+    kept = {"means": before.get("means", []), "differences": before.get("differences", [])}
+    scores = {row.key: EpisodeScores.from_dict((result["probe"] if table.kind == "probe" else result)["scores"])
+              for row, result in found.items()}
+    pooled = Pooled(scores)
+    old = {(label, fold) for label, fold, _ in copied}
+    whole = {(row.label, row.fold) for row in table.rows} - {(r.label, r.fold) for r in table.rows if r not in found and r.key not in copied}
+    new = set(pooled.lines) - old
+
+    def pure(entry, group):
+        """Whether all that an entry rests on is in ``group``."""
+        folds = range(FOLDS) if entry.get("fold") == -1 else [entry.get("fold", 0)]
+        return all((label, fold) in group for label in (entry["label"], entry.get("minus", entry["label"])) for fold in folds)
+    means = [m for m in kept["means"] if pure(m, old - new)] + [m for m in pooled.means() if pure(m, new & whole)]
+    gaps = [d for d in kept["differences"] if pure(d, old - new)]
+    gaps += [d for d in pooled.differences(table.differences) if pure(d, new & whole)]
+    order = {label: at for at, label in enumerate(table.labels)}
+    return ([] if table.kind == "probe" else sorted(means, key=lambda m: (m["fold"] < 0, order[m["label"]], m["fold"])),
+            sorted(gaps, key=lambda d: (table.differences.index((d["label"], d["minus"])), d.get("fold", 0) % 9)))
+
+
+def _curves(table, found, copied, before, out):
+    """The course of each training: of stored ones as they are stored, of new ones from their result."""
+    curves, seen = [c for c in before.get("curves", []) if c.get("label") is None or _key(c) in copied], set()
+    for row in found:
+        for job in table.job(row).chain():
+            trained = job.result(out) if job.command == "train" and job.folder not in seen else None
+            if trained:
+                seen.add(job.folder)
+                curves.append({"label": row.label, "fold": row.fold, "seed": row.seed, **trained["curve"]})
+    return curves
+
+
+def _key(curve):
+    return curve["label"], curve["fold"], curve["seed"]

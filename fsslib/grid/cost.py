@@ -1,0 +1,98 @@
+"""What jobs cost: seconds from measured throughput, here or in the stored tables, and room for features on disk."""
+
+import csv
+import functools
+import statistics
+from pathlib import Path
+
+from ..basics.storage import read_json
+from .jobs import RESULT, SECONDS
+
+UNKNOWN = 0.5            # seconds a unit where nothing like it was ever measured
+MEMORY_MB = 6000
+
+
+def units(job):
+    """How much a job does: optimiser steps, test episodes, or passes over a thousand images."""
+    options = job.options
+    if job.command == "train":
+        return options["steps"]
+    if job.command == "evaluate":
+        from ..episodes.protocols import get_protocol
+        return options["episodes"] * (1 if "seed" in options else len(get_protocol(options["protocol"]).seeds))
+    return options.get("epochs", 1) * 1.5
+
+
+class Rates:
+    """Seconds a unit of finished jobs under ``out`` and of the rows of the stored tables in ``results``."""
+
+    def __init__(self, out, results):
+        self.known = [*_measured(Path(out)), *_stored(Path(results))]
+
+    def seconds(self, job):
+        """The median of those most like the job: same command, then backbone, then model; scaled by the pixels."""
+        like = [rate for rate in self.known if rate["command"] == job.command]
+        for name in ("backbone", "gpu", "model"):
+            wanted = job.gpu if name == "gpu" else job.options.get(name)
+            like = [rate for rate in like if rate[name] == wanted] or like
+        size = job.options.get("size", 225)
+        rates = [rate["seconds"] * (size / rate["size"]) ** 2 for rate in like]
+        return units(job) * (statistics.median(rates) if rates else UNKNOWN)
+
+
+def _measured(out):
+    """Rates of this machine: what Snakemake wrote beside each result."""
+    for path in out.glob(f"*/*/{SECONDS}"):
+        with open(path, encoding="utf-8") as file:
+            rows = list(csv.DictReader(file, delimiter="\t"))
+        result = path.with_name(RESULT)
+        if rows and result.exists():
+            found = read_json(result)
+            config = found["config"]
+            work = {"train": config.get("steps"), "evaluate": config.get("episodes", found.get("episodes")),
+                    "pretrain": 1.5 * (config.get("epochs") or 1)}.get(path.parts[-3])
+            if work:
+                yield {"command": path.parts[-3], "backbone": config["backbone"], "model": config.get("model"),
+                       "size": config.get("size", 225), "gpu": not found["hardware"].startswith("CPU"),
+                       "seconds": float(rows[-1]["s"]) / work}
+
+
+def _stored(results):
+    for path in results.glob("*.json"):
+        table = read_json(path)
+        if table.get("kind") != "segmentation":
+            continue
+        gpu = not (table.get("hardware") or "CPU").startswith("CPU")
+        for row in table["rows"]:
+            about = {"backbone": row.get("backbone") or table["settings"].get("backbone", "efficientnet_lite0"), "gpu": gpu,
+                     "model": (row.get("model") or "panet").split("-")[0], "size": row.get("size") or table["settings"].get("size", 225)}
+            if row.get("seconds") and row.get("episodes"):
+                yield {"command": "evaluate", **about, "seconds": row["seconds"] / row["episodes"]}
+            if row.get("training_steps"):
+                yield {"command": "train", **about, "seconds": row["training_seconds"] / row["training_steps"]}
+
+
+def gigabytes(jobs):
+    """GB of features that these jobs keep: every image of a split once for a network, size and number of views."""
+    kept = {}
+    for job in jobs:
+        options = job.options
+        keeps = options.get("keep-bank") or (job.command == "train" and options["model"] != "panet" and options.get("bank", True))
+        if keeps:
+            views = options.get("views", 2) if job.command == "train" else 1
+            place = (*job.data, options["backbone"], options["size"])
+            kept[place] = max(kept.get(place, 0), views)
+    return sum(_images(name, split) * _channels(backbone) * ((size - 1) // 8 + 1) ** 2 * 2 * views
+               for (name, split, backbone, size), views in kept.items()) / 1e9
+
+
+@functools.cache
+def _images(name, split):
+    from ..datasets import open_dataset
+    return len(open_dataset(name, split=split))
+
+
+@functools.cache
+def _channels(backbone):
+    from ..models import build_backbone
+    return sum(build_backbone(backbone, None).channels[layer] for layer in ("layer2", "layer3", "layer4"))

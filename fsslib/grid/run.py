@@ -1,0 +1,103 @@
+"""Runs what a plan lists with Snakemake: in parallel, resumed after a kill, on one machine or on a cluster."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from importlib import resources
+from pathlib import Path
+
+from tqdm.auto import tqdm
+
+from ..basics.errors import InputError
+from ..basics.storage import read_json, writable_folder, write_json
+from .cost import MEMORY_MB
+from .jobs import LOG, RESULT
+
+PLAN, LOCK, SAID = "plan.json", "lock.json", "snakemake.txt"
+
+
+def run(plan, out, cores=2, executor=None, dry=False):
+    """Makes the jobs of ``plan`` under ``out``; returns those that failed, as lines "job: last line of its log".
+
+    ``executor``: None for this machine, or a Snakemake executor such as ``slurm`` · ``dry``: Snakemake only tells its jobs.
+    A second call on the same folder raises InputError while the first one is alive.
+    """
+    try:
+        import snakemake  # noqa: F401
+    except ImportError as error:
+        raise InputError("snakemake", "not installed", "the package that runs the grid", 'pip install -e ".[grid]"') from error
+    out = writable_folder(out, "Give another --out.")
+    start = Path.cwd()
+    with _alone(out) as others:
+        for job in plan.jobs:                                # what is there was made by other options or from other files
+            (out / job.folder / RESULT).unlink(missing_ok=True)
+        write_json(out / PLAN, {"wanted": [plan.table.job(row).folder for row in plan.rows("to run")],
+                                "jobs": [_entry(job, plan.seconds[job.folder], out) for job in plan.jobs]})
+        command = [sys.executable, "-m", "snakemake", "--snakefile", str(resources.files(__package__) / "Snakefile"),
+                   "--directory", str(out), "--rerun-incomplete", "--keep-going", "--rerun-triggers", "mtime", "input", "params",
+                   "--nolock", *(["--executor", executor, "--jobs", str(cores)] if executor else
+                                 ["--cores", str(cores), "--resources", "gpu=1"]),
+                   *(["--dry-run"] if dry else []), "--config", f"plan={(out / PLAN).resolve()}", f"start={start}"]
+        if dry:
+            return [subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout]
+        with open(out / SAID, "w", encoding="utf-8") as said:
+            process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, env={**os.environ, "COLUMNS": "100"})
+            others(process.pid)
+            _watch(process, plan, out)
+    failed = [job for job in plan.jobs if not (out / job.folder / RESULT).exists()]
+    if failed and not any((out / job.folder / LOG).exists() for job in failed) and process.returncode:
+        raise InputError(out / SAID, "Snakemake stopped before the first job", "a run of the jobs", _last_line(out / SAID))
+    return [f"{job.folder}: {_last_line(out / job.folder / LOG)}" for job in failed]
+
+
+def _entry(job, seconds, out):
+    return {"folder": job.folder, "line": job.line(os.path.relpath(out)),
+            "needs": [f"{need.folder}/{RESULT}" for need, _ in job.needs.values()],
+            "resources": {"mem_mb": MEMORY_MB, "runtime": max(30, round(seconds / 60 * 3)), "gpu": int(job.gpu)}}
+
+
+def _watch(process, plan, out):
+    """A bar of finished jobs while Snakemake works; an interruption is handed on, and Snakemake ends its jobs."""
+    bar = tqdm(total=len(plan.jobs), desc=plan.table.name, unit="job")
+    try:
+        while process.poll() is None:
+            bar.update(sum((out / job.folder / RESULT).exists() for job in plan.jobs) - bar.n)
+            time.sleep(0.5)
+        bar.update(sum((out / job.folder / RESULT).exists() for job in plan.jobs) - bar.n)
+    except KeyboardInterrupt:
+        process.send_signal(signal.SIGINT)
+        process.wait()
+        raise
+    finally:
+        bar.close()
+
+
+@contextlib.contextmanager
+def _alone(out):
+    """Holds ``out`` for one call, by the numbers of its processes; those of a call that was killed hold nothing.
+
+    Yields a function that adds another process. Snakemake's own lock would outlive a kill.
+    """
+    path = out / LOCK
+    alive = [pid for pid in (read_json(path) if path.exists() else []) if _alive(pid)]
+    if alive:
+        raise InputError(out, f"another call at work there (process {alive[0]})", "one at a time",
+                         "Wait for it, or give this one another --out.")
+    write_json(path, [os.getpid()])
+    try:
+        yield lambda pid: write_json(path, [os.getpid(), pid])
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _alive(pid):
+    import psutil
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+def _last_line(path):
+    lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines() if path.exists() else []
+    return lines[-1] if lines else "no word of it"
