@@ -34,7 +34,8 @@ def evaluate(context, dataset, root, fold, classes, shots, ways, size, protocol,
     from ..basics.checkpoints import fill, load_checkpoint, refuse_seen
     from ..basics.storage import at_work
     from ..datasets import open_dataset
-    from ..episodes import get_protocol, novel_classes
+    from ..episodes.folds import novel_classes
+    from ..episodes.protocols import get_protocol
     from ..evaluation import protocol_episodes
     rules = get_protocol(protocol)
     asked = class_ids(classes) if classes else None if dataset == "folder" else novel_classes(dataset, fold)

@@ -1,7 +1,6 @@
 """Options that several commands share, and a call as a person would type it."""
 
 import re
-import shlex
 import sys
 from pathlib import Path
 
@@ -76,36 +75,24 @@ def refuse_no_extractor(model, extractor, checkpoint):
                          "Give the extractor.safetensors of fsslib pretrain, imagenet, or random.")
 
 
-def typed(context):
-    """The words of a call as a person would type them: what was given, in the order of --help, but for ``PLACES``."""
-    words = [context.info_name]
+def given(context):
+    """What was given at a call, in the order of --help but for ``PLACES``: [option] or [option, value] each."""
+    pairs = []
     for option in context.command.params:
         if option.name in PLACES or context.get_parameter_source(option.name) is not ParameterSource.COMMANDLINE:
             continue
         value = context.params[option.name]
         if option.is_flag:
-            words.append(option.opts[0] if value else option.secondary_opts[0])
+            pairs.append([option.opts[0] if value else option.secondary_opts[0]])
         else:
-            for item in value if option.multiple else (value,):
-                words += [option.opts[0], _shown(str(item))]
-    return words
-
-
-def _shown(word):
-    """A path below the current folder as such, any other by its name: a result names no folder of one machine."""
-    path = Path(word)
-    if not path.is_absolute():
-        return word
-    return str(path.relative_to(Path.cwd())) if Path.cwd() in path.parents else path.name
+            pairs += [[option.opts[0], str(item)] for item in (value if option.multiple else (value,))]
+    return pairs
 
 
 def about(context, data):
-    """{"command", "job"} of a result: the call, and the sha256 of it, of the files that it reads and of ``data``'s digest."""
-    from ..basics.storage import sha256_file, sha256_json
-    read = {_shown(str(value)): sha256_file(value) for name, value in context.params.items()
-            if name not in PLACES and isinstance(value, str | Path) and Path(value).is_file()}
-    words = typed(context)
-    return {"command": shlex.join(["fsslib", *words]), "job": sha256_json([[read.get(word, word) for word in words], data])}
+    """{"command", "job"} of a result: the call as typed, and its digest with that of the ``data`` set."""
+    from ..basics.commands import job_digest, typed
+    return {"command": typed(context.info_name, given(context)), "job": job_digest(context.info_name, given(context), data)}
 
 
 def interrupted(checkpoint):

@@ -46,7 +46,8 @@ def train(context, model, backbone, weights, batch_norm, extractor, extractor_ba
     from ..basics.config import load
     from ..basics.storage import at_work
     from ..datasets import open_dataset
-    from ..episodes import base_classes, get_protocol
+    from ..episodes.folds import base_classes
+    from ..episodes.protocols import get_protocol
     from ..models import ModelBank, model_class
     from ..training import TrainingConfig, check_config, fit, halves
     changes |= {"shots": shots, "ways": ways, "size": size}

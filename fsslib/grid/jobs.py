@@ -4,6 +4,7 @@ import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..basics.commands import job_digest, typed
 from ..basics.errors import InputError
 from ..basics.storage import read_json, sha256_json
 
@@ -28,23 +29,21 @@ class Job:
         reads = {option: [job.folder, file] for option, (job, file) in self.needs.items()}
         return f"{self.command}/{self.name}-{sha256_json([self.command, self.options, reads])[:10]}"
 
-    def words(self, out):
-        """The command's words but for --out; other jobs' files lie under ``out``."""
-        words = [self.command]
+    def pairs(self, out):
+        """What is given to the command but for --out, [option] or [option, value] each; other jobs' files lie under ``out``."""
+        pairs = []
         for name, value in self.options.items():
             if isinstance(value, bool):
-                words.append(f"--{name}" if value else f"--no-{name}")
+                pairs.append([f"--{name}" if value else f"--no-{name}"])
             else:
-                for item in value if isinstance(value, list) else [value]:
-                    words += [f"--{name}", str(item)]
-        for option, (job, file) in self.needs.items():
-            words += [f"--{option}", str(Path(out) / job.folder / file)]
-        return words
+                pairs += [[f"--{name}", str(item)] for item in (value if isinstance(value, list) else [value])]
+        return pairs + [[f"--{option}", str(Path(out) / job.folder / file)] for option, (job, file) in self.needs.items()]
 
     def line(self, out):
         """The whole command as it is run and typed."""
-        resume = ["--resume"] if self.command in RESUMES else []
-        return shlex.join(["fsslib", *self.words(out), *resume, "--out", str(Path(out) / self.folder)])
+        resume = [["--resume"]] if self.command in RESUMES else []
+        words = [word for pair in [*self.pairs(out), *resume, ["--out", str(Path(out) / self.folder)]] for word in pair]
+        return shlex.join(["fsslib", self.command, *words])
 
     def chain(self):
         """This job and all that it needs, each once, the needed first."""
@@ -61,15 +60,12 @@ class Job:
 
         A result whose needed files were cleared away is judged by its command alone.
         """
-        from ..cli import cli
-        from ..cli.options import about, typed
         stored = self.result(out)
         if stored is None:
             return False
-        context = cli.commands[self.command].make_context(self.command, self.words(out)[1:])
         if not all((Path(out) / job.folder / file).exists() for job, file in self.needs.values()):
-            return stored.get("command") == shlex.join(["fsslib", *typed(context)])
-        return stored["digests"].get("job") == about(context, dataset_digest(*self.data))["job"]
+            return sorted(shlex.split(stored["command"])) == sorted(shlex.split(typed(self.command, self.pairs(out))))
+        return stored["digests"].get("job") == job_digest(self.command, self.pairs(out), dataset_digest(*self.data))
 
     @property
     def data(self):

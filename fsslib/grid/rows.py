@@ -11,7 +11,7 @@ UNTRAINED = ("imagenet", "random")           # extractors that no pretraining ma
 
 @dataclass(frozen=True)
 class Row:
-    """``label``: the line that it belongs to; ``{shots}`` and other fields may stand in it · ``model``, ``backbone``, ``size``,
+    """``label``: the line that it belongs to; ``{shots}`` and other fields may stand in it · ``model``, ``backbone``, ``weights``, ``size``,
     ``dataset``, ``fold``, ``shots``, ``ways``, ``protocol``, ``annotation``, ``options``: as in ``fsslib evaluate`` ·
     ``seed``: of the training · ``episodes``: a seed of the protocol · ``extractor``: of QGNet, or what a probe asks:
     ``imagenet``, ``random``, or the options of ``fsslib pretrain`` · ``training``: options of ``fsslib train``; empty: nothing
@@ -21,6 +21,7 @@ class Row:
     model: str = "pfenet"
     dataset: str = "voc"
     backbone: str = "efficientnet_lite0"
+    weights: str = "imagenet"
     size: int = 225
     fold: int = 0
     shots: int = 1
@@ -29,11 +30,11 @@ class Row:
     protocol: str = "pfenet"
     episodes: int = 1000
     annotation: str = "mask"
-    options: dict[str, Any] = field(default_factory=dict)
-    extractor: Any = None
+    options: dict[str, Any] = field(default_factory=dict, hash=False)
+    extractor: Any = field(default=None, hash=False)
     extractor_backbone: str | None = None
-    training: dict[str, Any] = field(default_factory=dict)
-    testing: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict, hash=False)
+    testing: dict[str, Any] = field(default_factory=dict, hash=False)
     gpu: bool = False
 
     @property
@@ -51,6 +52,8 @@ def last_job(row, kind):
     if kind == "probe":
         return _probe(row)
     network = {"model": row.model, "backbone": row.backbone, "dataset": row.dataset, "size": row.size}
+    if row.weights != "imagenet":
+        network["weights"] = row.weights
     if row.options:
         network["option"] = [f"{name}={str(value).lower()}" for name, value in row.options.items()]
     if row.extractor_backbone:

@@ -160,7 +160,7 @@ WRONG = {
     "colours and alpha": (save(blank("RGBA")), ("found an RGBA image", "grey PNG")),
     "grey and alpha": (save(blank("LA")), ("found a grey image with transparency", "grey PNG")),
     "16 bits": (save(blank("I;16")), ("found a 16-bit or float image", "one 8-bit number a pixel")),
-    "a class id": (with_values(1, 4), ("found the value 4, expected 0 (background) and 1 (object)", "not the class id")),
+    "a class id": (with_values(1, 2), ("found the value 2, expected 0 (background) and 1 (object)", "not the class id")),
     "void": (with_values(1, 255), ("found the value 255", "Answer every pixel")),
     "0 and 255": (with_values(255), ("found a mask of 0 and 255", "Save 1 for the object instead of 255")),
     "all 255": (save(Image.new("L", (64, 48), 255)), ("found a mask of 255, expected 0", "instead of 255")),
