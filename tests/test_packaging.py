@@ -40,10 +40,15 @@ def test_every_line_of_the_conda_list_has_a_reason():
 def test_package_data_and_script():
     assert PROJECT["scripts"] == {"fsslib": "fsslib.cli:main"}
     settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
-    folder = REPOSITORY / "fsslib" / "reproduce"
-    shipped = {file for pattern in settings["package-data"]["fsslib.reproduce"] for file in folder.glob(pattern)}
-    others = {file for file in folder.rglob("*") if file.is_file() and file.suffix not in (".py", ".pyc")}
-    assert shipped == others and len(shipped) >= 2
+    shipped = {file for package, patterns in settings["package-data"].items() for pattern in patterns
+               for file in REPOSITORY.joinpath(*package.split(".")).glob(pattern)}
+    others = {file for file in (REPOSITORY / "fsslib").rglob("*") if file.is_file() and file.suffix not in (".py", ".pyc")}
+    assert shipped == others and len(shipped) > 20
+
+
+def test_what_the_grid_needs_is_tested():
+    extras = PROJECT["optional-dependencies"]
+    assert set(extras["grid"]) < set(extras["test"])
 
 
 def test_licence():
@@ -53,7 +58,7 @@ def test_licence():
 
 
 PACKAGE = REPOSITORY / "fsslib"
-LIGHT = [name for name in ("", "reproduce", "datasets", "episodes", "models", "training", "evaluation", "cli")
+LIGHT = [name for name in ("", "basics", "reproduce", "datasets", "episodes", "models", "training", "evaluation", "results", "grid", "cli")
          if (PACKAGE / name / "__init__.py").exists() or (PACKAGE / f"{name}.py").exists()]
 SCRIPT = """
 import importlib, sys

@@ -8,7 +8,7 @@ from .storage import sha256_file, sha256_json
 
 def typed(command, pairs):
     """The call as a person types it. ``pairs``: [option] or [option, value] each, as ``["--fold", "0"]``."""
-    return shlex.join(["fsslib", command, *(shown(word) for pair in pairs for word in pair)])
+    return shlex.join(["fsslib", *command.split(), *(shown(word) for pair in pairs for word in pair)])
 
 
 def shown(word):

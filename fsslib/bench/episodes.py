@@ -19,7 +19,7 @@ FOLD = 0
 
 
 def measure(dataset, root, name, backbone, weights, size, width, count=1000, plain=30, steps=8, batch=8,
-            shots=(1, 5)):
+            shots=(1, 5), command=None):
     """Plain values: seconds and rates of each combination of shots and bank, and the shares of one test episode.
 
     ``count``: test episodes with the bank, filled first (``seconds_features``, once for good) and then used
@@ -30,7 +30,7 @@ def measure(dataset, root, name, backbone, weights, size, width, count=1000, pla
     classes = novel_classes(dataset, FOLD)
     torch.manual_seed(0)
     model = build_model(name, backbone, weights, width=width)
-    result = {"command": _command(dataset, name, backbone, weights, size, width, count, plain, steps, batch, shots),
+    result = {"command": command,
               "dataset": dataset, "model": name, "backbone": backbone, "size": size,
               "width": width, "batch": batch, "hardware": hardware(), "versions": versions(), "test": [], "training": []}
     for K in shots:
@@ -49,15 +49,6 @@ def measure(dataset, root, name, backbone, weights, size, width, count=1000, pla
             result["training"].append({"shots": K, "bank": bank, "seconds_per_step": _training(
                 model, images["train"], dataset, size, K, batch, steps if bank else min(steps, 2), bank)})
     return result
-
-
-def _command(dataset, model, backbone, weights, size, width, episodes, without, steps, batch, shots):
-    """What measures the same again."""
-    weights = "none" if weights is None else weights if weights == "imagenet" else "FILE"
-    given = dict(dataset=dataset, model=model, backbone=backbone, weights=weights, size=size, width=width, episodes=episodes,
-                 without=without, steps=steps, batch=batch)
-    return " ".join(["fsslib bench episodes", *(f"--{key} {value}" for key, value in given.items()),
-                     *(f"--shots {K}" for K in shots)])
 
 
 def _training(model, images, dataset, size, shots, batch, steps, bank):

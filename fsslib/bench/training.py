@@ -15,7 +15,7 @@ PAPER_EPISODES = 200 * 5953                  # of a fold in the papers' schedule
 BATCHES = 4                                  # different ones, taken in turns: the size of an object decides some shapes
 
 
-def measure(models, backbones, sizes, options, batch=4, shots=1, steps=20):
+def measure(models, backbones, sizes, options, batch=4, shots=1, steps=20, command=None):
     """Yields, after every row, plain values of all rows so far: one for each model, backbone, size, precision (on a CPU
     32 bits alone) and compilation (on a GPU).
 
@@ -25,9 +25,6 @@ def measure(models, backbones, sizes, options, batch=4, shots=1, steps=20):
     tensors took.
     """
     gpu = torch.cuda.is_available()
-    command = " ".join(["fsslib bench training", *(f"--model {v}" for v in models), *(f"--backbone {v}" for v in backbones),
-                        *(f"--size {v}" for v in sizes), *(f"--option {k}={str(v).lower()}" for k, v in options.items()),
-                        f"--batch {batch} --shots {shots} --steps {steps}"])
     result = {"command": command, "batch": batch, "shots": shots, "options": options, "paper_episodes": PAPER_EPISODES,
               "hardware": hardware(), "versions": versions(), "rows": []}
     for name, backbone, size, precision, compiled in itertools.product(

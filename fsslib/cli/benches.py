@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from . import cli
-from .options import DATASET, ROOT, weights_of
+from .options import DATASET, ROOT, given, weights_of
 
 
 @cli.group()
@@ -40,12 +40,15 @@ def bench_data(dataset, root, backbone, weights, size, episodes):
 @click.option("--steps", type=int, default=8, help="Training steps timed with the bank, after one to warm up.")
 @click.option("--shots", type=int, multiple=True, default=(1, 5), help="K, may be repeated.")
 @click.option("--out", type=click.Path(path_type=Path), help="JSON file of the numbers.")
-def bench_episodes(dataset, root, model, backbone, weights, size, width, episodes, without, batch, steps, shots,
+@click.pass_context
+def bench_episodes(context, dataset, root, model, backbone, weights, size, width, episodes, without, batch, steps, shots,
                    out):
     """Training steps/s and test episodes/s, 1- and 5-shot, bank on and off; shares of backbone, maps, decoder."""
+    from ..basics.commands import typed
     from ..bench.episodes import measure, table
     from ..basics.storage import write_json
-    result = measure(dataset, root, model, backbone, weights_of(weights), size, width, episodes, without, steps, batch, shots)
+    result = measure(dataset, root, model, backbone, weights_of(weights), size, width, episodes, without, steps, batch, shots,
+                     typed("bench episodes", given(context)))
     if out:
         write_json(out, result)
     click.echo(table(result))
@@ -62,15 +65,18 @@ def bench_episodes(dataset, root, model, backbone, weights, size, width, episode
 @click.option("--shots", type=click.IntRange(1), default=1, help="K, support images of an episode.")
 @click.option("--steps", type=click.IntRange(1), default=20, help="Steps timed, after a warm-up.")
 @click.option("--out", type=click.Path(path_type=Path), help="JSON file of the numbers.")
-def bench_training(models, backbones, sizes, options, batch, shots, steps, out):
+@click.pass_context
+def bench_training(context, models, backbones, sizes, options, batch, shots, steps, out):
     """Training steps/s, hours of the papers' schedule and memory, without a bank; on a GPU in 32 bit and bf16, with and
     without torch.compile."""
     from ..basics.config import parse_options
     from ..models import model_class
     from ..basics.storage import write_json
+    from ..basics.commands import typed
     from ..bench.training import line, measure
     parsed = [parse_options(options, model_class(name).OPTIONS) for name in models]          # an option must fit them all
-    for result in measure(models, backbones, sizes, parsed[0], batch, shots, steps):
+    for result in measure(models, backbones, sizes, parsed[0], batch, shots, steps,
+                          typed("bench training", given(context))):
         click.echo(line(result["rows"][-1]))
         if out:                              # after every row: compiling takes minutes
             write_json(out, result)

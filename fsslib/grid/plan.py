@@ -59,7 +59,7 @@ def make_plan(table, out, results, only=None, again=False):
     states, why, jobs = {}, {}, {}
     for row in table.rows:
         last = table.job(row)
-        stored = kept.get(row.key)
+        stored = kept.get(row.key) if last.result(out) is None else None         # a result here that no longer fits is run again
         if _valid(last, out):
             states[row] = DONE
         elif only and not re.search(only, row.name):

@@ -19,7 +19,7 @@ def test_rows_come_one_by_one_and_are_kept(tmp_path):
     for row in kept["rows"]:
         assert row["seconds_per_step"] > 0
         assert row["hours"] == pytest.approx(200 * 5953 / 2 * row["seconds_per_step"] / 3600, abs=0.06)
-    assert kept["command"].startswith("fsslib bench training --model qgnet --backbone tiny --size 65 --size 33 --option width=6")
+    assert kept["command"].startswith("fsslib bench training --backbone tiny --size 65 --size 33 --option width=6 --batch 2")
 
 
 def test_a_wrong_option_is_refused():

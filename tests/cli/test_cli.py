@@ -67,7 +67,12 @@ TINY = ("--backbone", "tiny", "--weights", "none")
     (("train", *TINY, "--size", 8), "size: found 8"), (("train", *TINY, "--seed", 2 ** 80), "seed: found"),
     (("evaluate", *TINY, "--checkpoint", "."), ".: found a folder, expected a checkpoint"),
     (("evaluate", *TINY, "--dataset", "folder", "--root", "a" * 300), "File name too long"),
-    (("results", "run", "nothing"), "nothing")])
+    (("results", "run", "nothing"), "found 'nothing', expected one of ablation_voc"),
+    (("results", "run", "gone.yaml"), "gone.yaml: found no readable file"),
+    (("results", "merge", "gone"), "gone: found no such folder"),
+    (("evaluate", "--classes", "3-"), "--classes: found '3-'"), (("train", "--classes", "2,1-3"), "each class once"),
+    (("evaluate", "--model", "pfenet", "--option", "keys=layer5"), "keys: found 'layer5'"),
+    (("evaluate", "--model", "pfenet", "--option", "start=zero"), "start: found 'zero'")])
 def test_bad_input_is_one_line_and_exit_2(monkeypatch, capsys, tmp_path, arguments, word):
     monkeypatch.chdir(tmp_path)
     code, out, err = call(monkeypatch, capsys, *arguments)

@@ -1,0 +1,266 @@
+"""Tables as data, their jobs, what a plan says of them, stored rows, folders of other machines."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+from conftest import call
+
+from fsslib import cli
+from fsslib.basics import InputError
+from fsslib.basics.config import parse_options
+from fsslib.cli.options import about, class_ids, given
+from fsslib.episodes import base_classes, novel_classes
+from fsslib.grid import NAMES, Row, collect, load_table
+from fsslib.grid import jobs as jobs_module
+from fsslib.grid import merge, plan
+from fsslib.grid.cost import Rates, gigabytes, units
+from fsslib.models import model_class
+from fsslib.results import check_table
+from fsslib.results.schema import FOLDER
+
+
+@pytest.fixture(autouse=True)
+def known_data(monkeypatch):
+    """Every data set is here, and its digest is its name."""
+    monkeypatch.setattr(jobs_module, "dataset_digest", lambda name, split: f"{name} {split}")
+
+
+def context_of(job, out="runs/grid"):
+    words = [word for pair in job.pairs(out) for word in pair]
+    return cli.cli.commands[job.command].make_context(job.command, words)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_row_is_commands_that_can_be_typed(name):
+    """The command line takes each, with options that the model has; it gives back what was given."""
+    table = load_table(name)
+    assert len({row.key for row in table.rows}) == len(table.rows) > 1 and table.shows.endswith(".")
+    for job in {job.folder: job for row in table.rows for job in table.job(row).chain()}.values():
+        context = context_of(job)
+        assert sorted(given(context)) == sorted(job.pairs("runs/grid"))
+        if job.command in ("train", "evaluate"):
+            parse_options(context.params["options"], model_class(context.params["model"]).OPTIONS)
+        assert job.line("runs/grid").startswith(f"fsslib {job.command} ")
+
+
+def test_a_row_and_a_result_have_one_digest(tmp_path, monkeypatch):
+    """What the command line writes into a result is what the grid expects, files by their content."""
+    monkeypatch.chdir(tmp_path)
+    row = next(row for row in load_table("chosen_voc").rows if row.model == "qgnet")
+    last = load_table("chosen_voc").job(row)
+    for job in last.chain():
+        for need, file in job.needs.values():
+            path = tmp_path / "runs" / need.folder / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(need.folder)
+        told = about(context_of(job, "runs"), job.data[0] + " " + job.data[1])
+        folder = tmp_path / "runs" / job.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "result.json").write_text(json.dumps({"command": told["command"], "digests": {"job": told["job"]}}))
+        assert job.up_to_date("runs")
+    path.write_text("another checkpoint")
+    assert not last.up_to_date("runs") and last.chain()[0].up_to_date("runs")
+    path.unlink()                                                            # cleared away: the command alone decides
+    assert last.up_to_date("runs")
+
+
+def test_the_choice_of_the_recipe_sees_base_classes_alone():
+    """Learned, tested and decided-for folds never meet; what is tested was left out of the training."""
+    table = load_table("choices_voc")
+    for row in table.rows:
+        learned, tested = class_ids(row.training["classes"]), class_ids(row.testing["classes"])
+        assert set(learned) < set(base_classes("voc", row.fold)) and not set(learned) & set(tested)
+        assert not {*learned, *tested} & set(novel_classes("voc", row.fold)) and len(learned) == 10
+        assert row.training["images"] == "learned" and row.testing["images"] == "held-out" and row.testing["split"] == "train"
+    trainings = {job.folder for row in table.rows for job in table.job(row).chain() if job.command == "train"}
+    assert len(trainings) == 20                                              # two folds share one
+
+
+def test_tables_share_their_jobs():
+    """The extractor of one table is that of another; fold 3 of the main table is the common recipe's."""
+    folders = {name: {row.key: load_table(name).job(row).folder for row in load_table(name).rows}
+               for name in ("chosen_voc", "qgnet_voc", "contrast_voc", "blind_voc")}
+    chain = load_table("chosen_voc").job(load_table("chosen_voc").rows[0]).chain()
+    assert chain[0].folder == folders["contrast_voc"]["imagenet start, both, felzenszwalb, frozen batch norm", 0, 0]
+    key = ("PFENet, 1-shot", 3, 0)
+    assert folders["chosen_voc"][key] == folders["qgnet_voc"][key] == folders["blind_voc"][key]
+    assert folders["chosen_voc"]["PFENet, 1-shot", 0, 0] != folders["blind_voc"]["PFENet, 1-shot", 0, 0]
+
+
+MINE = """
+title: mine
+shows: that it works.
+kind: segmentation
+defaults: {dataset: shapes, model: panet, backbone: tiny, weights: none, size: 64, episodes: 6}
+rows:
+  - {label: "{shots}-shot", each: {shots: [1, 5], fold: [0, 1]}}
+  - {label: fewer, episodes: 3}
+differences: [[5-shot, 1-shot]]
+"""
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text(MINE)
+    return load_table("mine.yaml")
+
+
+def test_a_block_stands_for_all_combinations(mine):
+    assert [(row.label, row.fold, row.shots) for row in mine.rows] == [
+        ("1-shot", 0, 1), ("1-shot", 1, 1), ("5-shot", 0, 5), ("5-shot", 1, 5), ("fewer", 0, 1)]
+    assert mine.settings == {"episodes": 6} and mine.labels == ["1-shot", "5-shot", "fewer"]
+
+
+@pytest.mark.parametrize("change, word", [
+    (("fold: [0, 1]", "fold: [0, 0]"), "the row '1-shot, fold 0, seed 0' twice"),
+    (("episodes: 3", "episode: 3"), "unknown key 'episode'"), (("[[5-shot, 1-shot]]", "[[5-shot, 2-shot]]"), "the difference"),
+    (("episodes: 3", "training: best"), "block 2: found the unknown name 'best'"), (("kind: segmentation", "kind: masks"), "kind"),
+    (("episodes: 3", "size: large"), "size")])
+def test_bad_data_is_refused(tmp_path, change, word):
+    (tmp_path / "bad.yaml").write_text(MINE.replace(*change))
+    with pytest.raises(InputError, match=word):
+        load_table(tmp_path / "bad.yaml")
+
+
+def finish(table, rows, out="runs/grid", miou=40.0):
+    """Writes the results of ``rows`` as ``fsslib evaluate`` would: two query images with known counts."""
+    for row in rows:
+        job = table.job(row)
+        path = jobs_module.Path(out) / job.folder / "result.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        told = about(context_of(job, out), "{} {}".format(*job.data))
+        hit = int(miou)
+        scores = {"classes": [1], "absent": "counted", "rows": [[q, [1], [hit], [100], [50, 100], [hit, 100]] for q in "ab"]}
+        path.write_text(json.dumps({
+            "command": told["command"], "digests": {"job": told["job"], "episodes": "e"}, "hardware": "CPU", "versions": {},
+            "config": {"episodes": row.episodes, "backbone": "tiny", "model": "panet"}, "miou": miou, "fb_iou": 60.0, "seconds": 1.0,
+            "intervals": {"miou": [miou, miou], "fb_iou": [1, 2]}, "per_class": {"1": miou}, "scores": scores}))
+
+
+def planned(table, **options):
+    return plan.make_plan(table, "runs/grid", "tables", **options)
+
+
+def states(found):
+    return [found.states[row] for row in found.table.rows]
+
+
+def test_done_waiting_and_to_run(mine):
+    finish(mine, mine.rows[:1])
+    assert states(planned(mine)) == ["done", *["to run"] * 4] and len(planned(mine).jobs) == 4
+    assert states(planned(mine, only="5-shot, fold 1")) == ["done", "waiting", "waiting", "to run", "waiting"]
+    assert "5 rows: 1 done, 4 to run" in planned(mine).text(2) and "hours of computing" in planned(mine).text(2)
+
+
+def stored(mine, rows):
+    """A committed table with these rows, whose results lie nowhere here."""
+    finish(mine, rows)
+    table = collect.collect(planned(mine), "runs/grid", "tables", "fsslib results run mine.yaml")
+    for path in jobs_module.Path("runs").rglob("result.json"):
+        path.unlink()
+    jobs_module.Path("tables").mkdir(exist_ok=True)
+    jobs_module.Path("tables/mine.json").write_text(json.dumps(table))
+    return check_table(table)
+
+
+def test_stored_rows_are_kept_and_not_repeated(mine):
+    before = stored(mine, mine.rows[:2])
+    assert states(planned(mine)) == ["stored", "stored", *["to run"] * 3]
+    assert states(planned(mine, again=True)) == ["to run"] * 5
+    finish(mine, mine.rows[4:])
+    after = collect.collect(planned(mine), "runs/grid", "tables", "c")
+    assert after["rows"][:2] == before["rows"] and [row["label"] for row in after["rows"]] == ["1-shot", "1-shot", "fewer"]
+    assert after["means"][:2] == before["means"] and after["missing"] == ["5-shot, fold 0, seed 0", "5-shot, fold 1, seed 0"]
+
+
+def test_a_stored_row_whose_settings_changed_is_to_run(mine):
+    stored(mine, mine.rows[:1])
+    jobs_module.Path("mine.yaml").write_text(MINE.replace("size: 64", "size: 72"))
+    assert states(planned(load_table("mine.yaml"))) == ["to run"] * 5
+
+
+def test_a_pair_with_a_stored_row_needs_it_again(mine):
+    """Its difference is never made of a stored score; the plan says so; with both here it is computed."""
+    stored(mine, mine.rows[:2])
+    found = planned(mine)
+    assert found.unpaired() == [("5-shot", "1-shot")] and "needs both rows run here: add --again" in found.text(2)
+    finish(mine, mine.rows[2:4], miou=50.0)
+    assert collect.collect(planned(mine), "runs/grid", "tables", "c")["differences"] == []
+    finish(mine, mine.rows[:2])
+    (gap, _) = collect.collect(planned(mine), "runs/grid", "tables", "c")["differences"]
+    assert (gap["label"], gap["minus"], gap["fold"], gap["difference"]) == ("5-shot", "1-shot", 0, 10.0)
+
+
+def test_stored_differences_are_copied(mine):
+    before = stored(mine, mine.rows[:4])
+    assert len(before["differences"]) == 2
+    finish(mine, mine.rows[4:])
+    assert collect.collect(planned(mine), "runs/grid", "tables", "c")["differences"] == before["differences"]
+
+
+def test_a_table_never_loses_stored_rows(mine):
+    stored(mine, mine.rows[:2])
+    jobs_module.Path("mine.yaml").write_text(MINE.replace("fold: [0, 1]", "fold: [0]"))
+    with pytest.raises(InputError, match="1 stored rows that the table no longer has"):
+        collect.collect(planned(load_table("mine.yaml")), "runs/grid", "tables", "c")
+
+
+def test_what_cannot_run_here_says_why(mine, monkeypatch):
+    def gone(name, split):
+        raise InputError("voc", "no such folder", "it", "Fetch it.")
+    monkeypatch.setattr(jobs_module, "dataset_digest", gone)
+    found = planned(mine)
+    assert set(states(found)) == {"impossible here"} and "1-shot, fold 0, seed 0: voc: no such folder" in found.text(2) and not found.jobs
+
+
+def test_hours_come_from_what_was_measured(mine):
+    """Seconds of a finished job and of a stored row, by what they did; larger pictures take longer by their pixels."""
+    finish(mine, mine.rows[:1])
+    folder = jobs_module.Path("runs/grid") / mine.job(mine.rows[0]).folder
+    (folder / "seconds.tsv").write_text("s\th:m:s\n12.0\t0:00:12\n")
+    rates = Rates("runs/grid", "tables")
+    (rate,) = rates.known
+    assert rate["seconds"] == 2.0                                            # 12 s for 6 episodes
+    rate["size"] = 64
+    assert rates.seconds(mine.job(mine.rows[1])) == pytest.approx(12.0)
+    double = Row("x", model="panet", dataset="shapes", backbone="tiny", size=128, episodes=6)
+    from fsslib.grid.rows import last_job
+    assert rates.seconds(last_job(double, "segmentation")) == pytest.approx(48.0)
+    assert units(mine.job(mine.rows[4])) == 3
+
+
+def test_gigabytes(monkeypatch):
+    """Two views of 100 training images: 472 channels of 29 x 29 in half precision, once for all seeds."""
+    monkeypatch.setattr("fsslib.grid.cost._images", lambda name, split: 100)
+    table = load_table("blind_voc")
+    trains = [job for row in table.rows for job in table.job(row).chain() if job.command == "train"]
+    assert gigabytes(trains) == pytest.approx(100 * 472 * 29 ** 2 * 2 * 2 / 1e9)
+
+
+def test_folders_of_two_machines_are_joined(mine, monkeypatch, capsys):
+    finish(mine, mine.rows[:2], "here")
+    finish(mine, mine.rows[1:3], "there")
+    assert merge.merge(["there"], "here") == 1 and merge.merge(["there"], "here") == 0
+    assert len(list(jobs_module.Path("here").rglob("result.json"))) == 3
+    finish(mine, mine.rows[1:2], "there", miou=41.0)
+    with pytest.raises(InputError, match="found another result"):
+        merge.merge(["there"], "here")
+    jobs_module.Path("empty").mkdir()
+    code, _, err = call(monkeypatch, capsys, "results", "merge", "empty")
+    assert code == 2 and "no result.json two folders below it" in err
+
+
+def test_the_commands_of_results(mine, monkeypatch):
+    """list and show; run without a job to do writes the table; a no to the question starts nothing."""
+    finish(mine, mine.rows)
+    told = CliRunner().invoke(cli.cli, ["results", "run", "mine.yaml", "--results", "tables"])
+    assert told.exit_code == 0 and "5 rows: 5 done" in told.output
+    shown = CliRunner().invoke(cli.cli, ["results", "show", "mine", "--results", "tables"]).output
+    assert "fewer   40.0 ± 0.0°" in shown and "5-shot - 1-shot" in shown     # three episodes where the table has six
+    listed = CliRunner().invoke(cli.cli, ["results", "list", "--results", str(FOLDER)]).output
+    assert "chosen_voc       56 of  56 rows" in listed and len(listed.splitlines()) == len(NAMES)
+    jobs_module.Path("mine.yaml").write_text(MINE.replace("size: 64", "size: 72"))
+    told = CliRunner().invoke(cli.cli, ["results", "run", "mine.yaml", "--results", "other"], input="n\n")
+    assert told.exit_code == 1 and "start?" in told.output and not list(jobs_module.Path("other").iterdir())
