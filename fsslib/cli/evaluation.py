@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from . import cli
-from .options import DATASET, EPISODES, MODEL, ROOT, about, build, class_ids, percent, refuse_no_extractor
+from .options import DATASET, EPISODES, MODEL, ROOT, about, build, class_ids, refuse_no_extractor, tell
 
 
 @cli.command()
@@ -64,11 +64,7 @@ def evaluate(context, dataset, root, fold, classes, shots, ways, size, protocol,
         result = run(network, drawn, asked, protocol, size, annotator(annotation), bank, out, about=about(context, pictures.digest),
                      masks=save_masks, fold=fold, annotation=annotation, weights=Path(weights).name,
                      checkpoint=checkpoint and checkpoint.name, **trained)
-    for name, key in (("mIoU", "miou"), ("FB-IoU", "fb_iou")):
-        low, high = map(percent, result["intervals"][key])
-        click.echo(f"{name:14}{percent(result[key])}   95 % interval {low} to {high}")
-    for c, value in result["per_class"].items():
-        click.echo(f"  {pictures.class_names[int(c) - 1]:12}{percent(value)}")
+    tell(result, pictures.class_names)
     click.echo(f"{len(drawn)} episodes in {result['seconds']:.0f} s; {out / 'result.json'}")
 
 

@@ -103,3 +103,15 @@ def interrupted(checkpoint):
 
 def percent(value):
     return "     -" if value is None else f"{value:6.2f} %"
+
+
+def tell(result, class_names):
+    """Prints the scores of a result: mIoU and FB-IoU with their intervals, then each class."""
+    for name, key in (("mIoU", "miou"), ("FB-IoU", "fb_iou")):
+        tell_one(name, result[key], result["intervals"][key])
+    for c, value in result["per_class"].items():
+        click.echo(f"  {class_names[int(c) - 1]:12}{percent(value)}")
+
+
+def tell_one(name, value, interval):
+    click.echo(f"{name:14}{percent(value)}   95 % interval {' to '.join(map(percent, interval))}")

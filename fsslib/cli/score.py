@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from . import cli
-from .options import DATASET, ROOT, class_ids, percent
+from .options import DATASET, ROOT, class_ids, tell, tell_one
 
 
 @cli.group()
@@ -70,15 +70,8 @@ def masks(folder, list_path, root, against, out):
     result = score_masks(folder, list_path, root, against)
     if out:
         write_json(out, result)
-    for name, key in (("mIoU", "miou"), ("FB-IoU", "fb_iou")):
-        _line(name, percent(result[key]), result["intervals"][key])
-    names = open_dataset(result["config"]["dataset"], root, result["config"]["split"]).class_names
-    for c, value in result["per_class"].items():
-        click.echo(f"  {names[int(c) - 1]:12}{percent(value)}")
+    tell(result, open_dataset(result["config"]["dataset"], root, result["config"]["split"]).class_names)
     if against:
-        _line("difference", percent(result["difference"]["miou"]), result["difference"]["interval"])
+        tell_one("difference", result["difference"]["miou"], result["difference"]["interval"])
     click.echo(f"{result['config']['episodes']} episodes; " + (f"{out}" if out else f"list {result['digests']['list'][:12]}"))
 
-
-def _line(name, value, interval):
-    click.echo(f"{name:14}{value}   95 % interval {' to '.join(map(percent, interval))}")

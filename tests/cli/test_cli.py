@@ -12,6 +12,7 @@ from conftest import Toy, call, draw_toy
 
 from fsslib import cli, datasets
 from fsslib.episodes import folds
+from fsslib.training import halves
 
 
 def commands(group=cli.cli, path=()):
@@ -191,3 +192,73 @@ def test_help_needs_no_torch():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
                           cwd=__file__.rsplit("/tests/", 1)[0])
     assert done.returncode == 0, done.stderr
+
+
+def test_classes_and_images_of_a_choice(monkeypatch, capsys, tmp_path, toy_voc):
+    """A training on two classes leaves out half of the images with others; these alone are tested."""
+    monkeypatch.chdir(tmp_path)
+    options = (*TINY, "--dataset", "voc", "--size", 40)
+    (tmp_path / "quick.yaml").write_text("batch: 2\nprecision: '32'\nvalidate_every: 0\n")
+    code, _, err = call(monkeypatch, capsys, "train", *options, "--classes", "1-2", "--images", "learned", "--config", "quick.yaml",
+                        "--steps", 2, "--out", "run")
+    assert code == 0, err
+    told = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert told["command"].startswith("fsslib train ") and "--classes 1-2" in told["command"] and len(told["curve"]["loss"]) == 2
+    checkpoint = ("--checkpoint", "run/checkpoint.pt")
+    code, _, err = call(monkeypatch, capsys, "evaluate", *options, *checkpoint, "--classes", "3,4", "--split", "train", "--images",
+                        "held-out", "--episodes", 12, "--seed", 0, "--out", "scored")
+    assert code == 0, err
+    result = json.loads((tmp_path / "scored" / "result.json").read_text())
+    dataset = datasets.open_dataset("voc")
+    learned, tested = halves(dataset, range(3, 21))
+    queries = {row[0] for row in result["scores"]["rows"]}
+    assert queries <= {dataset.ids[i] for i in tested} and not queries & {dataset.ids[i] for i in learned}
+    assert result["config"]["classes"] == [3, 4] and result["config"]["training_steps"] == 2
+    code, _, err = call(monkeypatch, capsys, "evaluate", *options, "--split", "train", "--images", "held-out")
+    assert code == 2 and "held-out without a --checkpoint" in err
+
+
+def test_maps_are_measured(monkeypatch, capsys, tmp_path, toy_voc):
+    options = (*TINY, "--dataset", "voc", "--size", 40, "--model", "qgnet", "--extractor", "random", "--option", "width=6")
+    code, out, err = call(monkeypatch, capsys, "evaluate", *options, "--episodes", 4, "--maps", "--out", tmp_path / "maps")
+    result = json.loads((tmp_path / "maps" / "result.json").read_text())
+    assert code == 0 and "guided" in out, err
+    assert set(result["maps"]) == {"guided", "prior", "1 - prior"} and result["episodes"] == 4
+    prior, opposite = result["maps"]["prior"], result["maps"]["1 - prior"]
+    assert prior["inside"][0] + opposite["inside"][0] == pytest.approx(100, abs=0.02)
+    assert prior["gap"][0] == pytest.approx(-opposite["gap"][0], abs=0.02) and len(prior["recall"]) == 9
+
+
+def test_a_kept_bank_gives_the_scores_of_half_precision(monkeypatch, capsys, tmp_path, toy_voc):
+    options = ("evaluate", *TINY, "--dataset", "voc", "--size", 40, "--episodes", 6)
+    for name, more in (("plain", ()), ("kept", ("--keep-bank",)), ("again", ("--keep-bank",))):
+        assert call(monkeypatch, capsys, *options, *more, "--out", tmp_path / name)[0] == 0
+    plain, kept, again = (json.loads((tmp_path / name / "result.json").read_text()) for name in ("plain", "kept", "again"))
+    assert kept["miou"] == again["miou"] == pytest.approx(plain["miou"], abs=1.0)
+    assert kept["digests"]["job"] == again["digests"]["job"] != plain["digests"]["job"]
+
+
+def test_a_probe_by_itself(monkeypatch, capsys, tmp_path):
+    seen = []
+    monkeypatch.setattr("fsslib.contrast.pretraining.probe_of", lambda data, config: type("Probe", (), {
+        "score": lambda self, network: seen.append((data.name, network.name)) or network})())
+    monkeypatch.setattr("fsslib.contrast.probe.probe_summary", lambda scores: {"accuracy": 12.34, "interval": [1.0, 20.0], "asked": 5})
+    code, out, err = call(monkeypatch, capsys, "probe", *TINY, "--out", tmp_path)
+    assert code == 0 and "accuracy 12.3 %, 95 % interval 1.0 to 20.0; 5 patches" in out, err
+    assert seen == [("shapes", "tiny")] and json.loads((tmp_path / "result.json").read_text())["probe"]["accuracy"] == 12.34
+
+
+def test_one_worker_a_folder(tmp_path):
+    """A second process waits, says so, and goes on when the first one is killed."""
+    script = "import sys, time; from fsslib.basics.storage import at_work\nwith at_work(sys.argv[1]): print('in', flush=True); time.sleep(99)"
+    first, second = (subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], text=True, stdout=subprocess.PIPE,
+                                      cwd=__file__.rsplit("/tests/", 1)[0]) for _ in range(2))
+    said = {process: process.stdout.readline() for process in (first, second)}
+    (waiting,) = [process for process, line in said.items() if "waiting for it" in line]
+    holder = second if waiting is first else first
+    holder.kill()
+    assert waiting.stdout.readline() == "in\n"
+    waiting.kill()
+    for process in (first, second):
+        process.wait()
+        process.stdout.close()

@@ -215,3 +215,57 @@ def test_the_bank_refuses_another_model(toy):
                               (build("qgnet"), 48, "size 40.*48")):
         with pytest.raises(InputError, match=word):
             bank.refuse_other(model, toy, size, "pad")
+
+
+def built(seed=0, **options):
+    torch.manual_seed(seed)
+    return build_model("pfenet", "tiny", None, width=6, **options).eval()
+
+
+def seen(model, query, support, masks):
+    with torch.no_grad():
+        return model(EpisodeBatch(masks, torch.zeros(1, 40, 40, dtype=torch.long), support, query))
+
+
+def test_the_blind_decoder_never_sees_its_support():
+    """Two supports that share nothing give one answer; with eyes they do not. In training the losses agree, too."""
+    torch.manual_seed(1)
+    query, supports, masks = torch.rand(1, 3, 40, 40), torch.rand(2, 1, 1, 1, 3, 40, 40), torch.zeros(2, 1, 1, 1, 40, 40).byte()
+    masks[0, ..., 10:30, 10:30], masks[1, ..., :8, :8] = 1, 1
+    for blind in (True, False):
+        model = built(blind=blind)
+        one, other = (seen(model, query, support, mask) for support, mask in zip(supports, masks))
+        assert torch.equal(one.logits, other.logits) == blind and one.logits.std() > 0 and ("guided" in one.maps) != blind
+    truth = torch.randint(0, 2, (1, 40, 40))
+    losses = []
+    for support, mask in zip(supports, masks):
+        torch.manual_seed(2)
+        losses.append(sum(built(blind=True).train()(EpisodeBatch(mask, truth, support, query)).losses.values()).item())
+    assert losses[0] == losses[1]
+
+
+def test_what_the_guided_map_compares(monkeypatch):
+    """layer4 as it is, or what the backbone names."""
+    query, support, masks = torch.rand(1, 3, 40, 40), torch.rand(1, 1, 1, 3, 40, 40), torch.ones(1, 1, 1, 40, 40).byte()
+    own, layer4 = built(), built(keys="layer4")
+    assert torch.equal(seen(own, query, support, masks).maps["guided"], seen(layer4, query, support, masks).maps["guided"])
+    for model in (own, layer4):                                              # a backbone that asks for layer3
+        model.backbone.region_features = lambda layer3, layer4: layer3
+    maps = [seen(model, query, support, masks).maps["guided"] for model in (own, layer4)]
+    assert not torch.equal(*maps)
+
+
+def test_how_the_mixing_layers_start():
+    """By He's rule a map's weights spread as a feature's; with equal shares they spread wider, for they are few."""
+    mixing = {start: next(m for m in built(start=start).fem.modules() if isinstance(m, torch.nn.Conv2d)).weight for start in ("he", "shares")}
+    of_map = {start: weight[:, -1].std().item() / weight[:, :-1].std().item() for start, weight in mixing.items()}
+    assert of_map["he"] < 1.8 < of_map["shares"]
+
+
+def test_a_random_extractor_is_one_network_for_all_seeds():
+    one, other = (build_model("qgnet", "tiny", None, extractor="random", width=6) for _ in range(2))
+    torch.manual_seed(7)
+    third = build_model("qgnet", "tiny", None, extractor="random", width=6)
+    for name, tensor in one.extractor.state_dict().items():
+        assert torch.equal(tensor, other.extractor.state_dict()[name]) and torch.equal(tensor, third.extractor.state_dict()[name])
+    assert not torch.equal(one.reduce_query[0].weight, third.reduce_query[0].weight)      # the decoder has its own seed
