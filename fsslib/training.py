@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from .basics.checkpoints import refuse_infinite, restore, save_checkpoint
-from .basics.engine import loader_workers, start
+from .basics.config import at_least, finite
+from .basics.engine import loader, start
 from .basics.errors import InputError
 from .basics.logs import RunLog
 from .basics.seeds import stream
@@ -77,13 +77,8 @@ def build_optimizer(model, config):
 
 def check_config(config):
     """Raises InputError for a number that no training can use."""
-    least = {"steps": 1, "batch": 1, "validate_every": 0, "validation_episodes": 1, "checkpoint_every": 1, "devices": 1}
-    for name, low in least.items():
-        if getattr(config, name) < low:
-            raise InputError(name, repr(getattr(config, name)), f"a whole number from {low} up", "Correct the option.")
-    for name in ("lr", "momentum", "weight_decay"):
-        if not 0 <= getattr(config, name) < math.inf:
-            raise InputError(name, repr(getattr(config, name)), "a number from 0 up", "Correct the option.")
+    at_least(config, steps=1, batch=1, validate_every=0, validation_episodes=1, checkpoint_every=1, devices=1)
+    finite(config, "lr", "momentum", "weight_decay")
     if not 0 <= config.validation < 1 or (config.validate_every and not config.validation):
         raise InputError("validation", repr(config.validation), "a share above 0 and below 1",
                          "Correct it, or set validate_every to 0.")
@@ -160,7 +155,8 @@ def fit(model, dataset, classes, config=TrainingConfig(), out=None, resume=False
         rows.append({"step": 0, **_validate(model, validation, drawn.classes, config, fabric.device, bank)})
         if log:
             log.add(rows[0])
-    batches = iter(_loader(sampler, config, fabric, first, bank))
+    tensors = EpisodeTensors(sampler, config.size, sampler.protocol.resize, config.views, config.seed, bank=bank)
+    batches = loader(tensors, fabric, config.batch, first, config.steps, collate)
     bar = tqdm(range(first, config.steps), desc="train", unit="step", initial=first, total=config.steps,
                disable=not progress or not fabric.is_global_zero)
     for step in bar:
@@ -204,15 +200,6 @@ def _fill_bank(bank, model, dataset, sampler, validation, config):
     bank.fill(sampler.images, views=range(config.views))
     if validation:
         bank.fill([e.query for e in validation], [j for e in validation for j in sum(e.support, ())])
-
-
-def _loader(sampler, config, fabric, first, bank):
-    """Batches of the steps from ``first`` on; step s of rank r sees the same episodes whenever it starts."""
-    world, rank, B = fabric.world_size, fabric.global_rank, config.batch
-    indices = [(s * world + rank) * B + b for s in range(first, config.steps) for b in range(B)]
-    tensors = EpisodeTensors(sampler, config.size, sampler.protocol.resize, config.views, config.seed, bank=bank)
-    return DataLoader(tensors, batch_size=B, sampler=indices, collate_fn=collate, num_workers=loader_workers(fabric),
-                      pin_memory=fabric.device.type == "cuda", generator=torch.Generator())
 
 
 @torch.no_grad()

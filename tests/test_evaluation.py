@@ -90,7 +90,7 @@ def test_result_file(toy, tiny_panet, tmp_path):
                   protocol="pfenet", size=40, episodes=20, fold=0, note="a test", scored="original", resize="pad")
     assert {key: stored["config"][key] for key in config} == config
     assert stored["digests"] == {"data": toy.digest, "episodes": episodes.digest, "weights": weights_digest(tiny_panet)}
-    assert stored["versions"]["torch"] == torch.__version__ and stored["hardware"]
+    assert stored["versions"]["torch"] == torch.__version__.split("+")[0] and stored["hardware"]
     assert stored["seconds"] > 0 and stored["episodes_per_second"] > 0
     low, high = stored["intervals"]["miou"]
     assert low <= stored["miou"] <= high and set(stored["per_class"]) == {"1", "2", "3", "4"}

@@ -304,8 +304,8 @@ def test_novel_classes_are_never_asked_for(toy, monkeypatch):
     drawn, plain = set(), training.EpisodeSampler.__getitem__
     monkeypatch.setattr(training.EpisodeSampler, "__getitem__",
                         lambda self, i: (drawn.update(plain(self, i).class_ids), plain(self, i))[1])
-    monkeypatch.setattr(training, "DataLoader", lambda tensors, batch_size, sampler, collate_fn, **_: [
-        collate_fn([tensors[i] for i in sampler[s:s + batch_size]]) for s in range(0, len(sampler), batch_size)])
+    monkeypatch.setattr(training, "loader", lambda tensors, fabric, batch, first, steps, collate: iter(
+        [collate([tensors[s * batch + b] for b in range(batch)]) for s in range(first, steps)]))
     run(toy, config=replace(QUICK, steps=20), classes=(2, 3))
     assert drawn == {2, 3}
 

@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import json
+import math
 import types
 import typing
 from pathlib import Path
@@ -70,6 +71,20 @@ def parse_options(pairs, known):
             value = _convert(kind, value, f"option {name}")
         options[name] = tuple(value) if isinstance(value, list) else value
     return options
+
+
+def at_least(config, **least):
+    """Raises InputError for a whole number of ``config`` below the one named here."""
+    for name, low in least.items():
+        if getattr(config, name) < low:
+            raise InputError(name, repr(getattr(config, name)), f"a whole number from {low} up", "Correct the option.")
+
+
+def finite(config, *names):
+    """Raises InputError for a number of ``config`` that is negative or not finite."""
+    for name in names:
+        if not 0 <= getattr(config, name) < math.inf:
+            raise InputError(name, repr(getattr(config, name)), "a number from 0 up", "Correct the option.")
 
 
 def _build(cls, content, where):

@@ -1,6 +1,7 @@
 """Devices, precision and several processes: the only file that knows lightning-fabric."""
 
 import torch
+from torch.utils.data import DataLoader
 
 try:
     from lightning_fabric import Fabric
@@ -30,6 +31,10 @@ def start(devices=1, precision="auto"):
     return fabric
 
 
-def loader_workers(fabric):
-    """Processes that read ahead: one beside a CPU that computes, eight for a GPU."""
-    return 1 if fabric.device.type == "cpu" else 8
+def loader(items, fabric, batch, first, steps, collate=None):
+    """Batches of the steps from ``first`` on; step s of rank r sees the same items whenever it starts. One process reads ahead
+    beside a CPU that computes, eight for a GPU."""
+    world, rank, cpu = fabric.world_size, fabric.global_rank, fabric.device.type == "cpu"
+    indices = [(s * world + rank) * batch + b for s in range(first, steps) for b in range(batch)]
+    return iter(DataLoader(items, batch_size=batch, sampler=indices, collate_fn=collate, num_workers=1 if cpu else 8,
+                           pin_memory=not cpu, generator=torch.Generator()))

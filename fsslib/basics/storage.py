@@ -38,9 +38,13 @@ def writable_folder(path, cure):
 
 @contextlib.contextmanager
 def at_work(folder):
-    """Holds ``folder`` for one process at a time; a second one waits and says so. A killed holder lets go."""
+    """Holds ``folder`` for one process at a time; a second one waits and says so. A killed holder lets go.
+
+    The lock lies in the cache: the folder is made by what is written there, and not at all where nothing is.
+    """
     import filelock
-    lock = filelock.FileLock(writable_folder(folder, "Give another --out.") / ".lock")
+    name = hashlib.sha256(str(Path(folder).resolve()).encode()).hexdigest()[:20]
+    lock = filelock.FileLock(cache_dir("locks") / name)
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:

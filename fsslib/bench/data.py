@@ -10,13 +10,13 @@ from ..datasets import open_dataset
 from ..episodes.batches import EpisodeTensors, collate
 from ..episodes.folds import novel_classes
 from ..episodes.transforms import image_to_input, mask_to_input, to_truth
-from ..evaluation.scoring import evaluate, protocol_episodes
+from ..evaluation.scoring import protocol_episodes
 from ..metrics import EpisodeScores
 from ..models import build_model
 
 
 def data(dataset, root, backbone, weights, size, count):
-    """A text table: loader images/s by number of workers, evaluation episodes/s, and the share of each stage."""
+    """A text table: loader images/s by number of workers, and the share of each stage of an episode."""
     images = open_dataset(dataset, root, "val")
     classes = novel_classes(dataset, 0)
     model = build_model("panet", backbone, weights).eval()
@@ -27,11 +27,6 @@ def data(dataset, root, backbone, weights, size, count):
                             num_workers=workers)
         seconds = _timed(lambda: [None for _ in loader])
         lines.append(f"loader, {workers} workers   {2 * count / seconds:8.1f} images/s")
-    for bank in (True, False):
-        result = evaluate(model, episodes, classes, size=size, bank=bank, progress=False)
-        note = f", {result['seconds_features']:.1f} s of it for the features" if bank else ""
-        lines.append(f"evaluation, bank {'on ' if bank else 'off'} {result['episodes_per_second']:8.1f} episodes/s"
-                     f"   ({result['seconds']:.1f} s{note})")
     stages = _stages(model, episodes, size)
     total = sum(stages.values())
     lines += ["", "one episode, one thread of control, milliseconds"]

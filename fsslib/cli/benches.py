@@ -21,7 +21,7 @@ def bench():
 @click.option("--size", type=int, default=225, help="Input side in px.")
 @click.option("--episodes", type=int, default=60, help="Number of episodes timed.")
 def bench_data(dataset, root, backbone, weights, size, episodes):
-    """Images/s of the loader, episodes/s of evaluation, and where the time goes."""
+    """Images/s of the loader, and where the time of an episode goes."""
     from ..bench.data import data as run
     click.echo(run(dataset, root, backbone, None if weights == "none" else weights, size, episodes))
 

@@ -130,6 +130,7 @@ def pretrain(context, backbone, weights, batch_norm, dataset, root, images, conf
     from ..contrast.pretraining import check_config
     from ..datasets import open_dataset
     from ..datasets.selection import Selection
+    from ..models import build_backbone
     settings = replace(load(PretrainConfig, config) if config else PretrainConfig(),
                        **{k: v for k, v in changes.items() if v is not None})
     if images == "all":

@@ -6,11 +6,11 @@ import time
 from dataclasses import asdict, dataclass
 
 import torch
-from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from ..basics.checkpoints import refuse_infinite, restore, save_checkpoint, weights_digest
-from ..basics.engine import loader_workers, start
+from ..basics.config import at_least, finite
+from ..basics.engine import loader, start
 from ..basics.errors import InputError
 from ..basics.logs import RunLog
 from ..basics.machine import hardware, versions
@@ -122,7 +122,7 @@ def pretrain(encoder, dataset, config=PretrainConfig(), out=None, resume=False, 
         rows.append({"step": 0, "probe": 100 * scores.miou()})
         if log:
             log.add(rows[0])
-    batches = iter(_loader(views, config, fabric, first, steps))
+    batches = loader(views, fabric, config.batch, first, steps)
     bar = tqdm(range(first, steps), desc="pretrain", unit="step", initial=first, total=steps,
                disable=not progress or not fabric.is_global_zero)
     for step in bar:
@@ -197,18 +197,13 @@ def check_config(config):
     """Raises InputError for a number or a name that no pretraining can use."""
     if config.loss not in LOSSES:
         raise InputError("loss", repr(config.loss), f"one of {', '.join(LOSSES)}", "Correct the name.")
-    least = {"epochs": 1, "batch": 2, "dim": 1, "sub_batches": 1, "min_area": 1, "probe_every": 0, "probe_images": 1,
-             "checkpoint_every": 1, "devices": 1}
-    for name, low in least.items():
-        if getattr(config, name) < low:
-            raise InputError(name, repr(getattr(config, name)), f"a whole number from {low} up", "Correct the option.")
+    at_least(config, epochs=1, batch=2, dim=1, sub_batches=1, min_area=1, probe_every=0, probe_images=1, checkpoint_every=1,
+             devices=1)
+    finite(config, "lr", "momentum", "weight_decay")
     if not 0 <= config.seed < 2 ** 31:
         raise InputError("seed", repr(config.seed), "0..2147483647", "Choose a smaller seed.")
     if config.queue is not None and config.queue < 1:
         raise InputError("queue", repr(config.queue), "a whole number from 1 up", "Leave it out for the default.")
-    for name in ("lr", "momentum", "weight_decay"):
-        if not 0 <= getattr(config, name) < math.inf:
-            raise InputError(name, repr(getattr(config, name)), "a number from 0 up", "Correct the option.")
     if not 0 <= config.held_out < 1 or (config.probe_every and not config.held_out):
         raise InputError("held_out", repr(config.held_out), "a share below 1, and above 0 where the probe runs",
                          "Correct it, or set probe_every to 0.")
@@ -243,11 +238,3 @@ def probe_of(dataset, config):
     every = -(-len(seen) // config.probe_images)
     return PatchProbe(dataset, seen[::every], held_out, PatchCache(dataset), config.probe_size,
                       min_area=config.min_area * dataset.area_scale)
-
-
-def _loader(views, config, fabric, first, steps):
-    """Batches of the steps from ``first`` on; step s of rank r sees the same images whenever it starts."""
-    world, rank, B = fabric.world_size, fabric.global_rank, config.batch
-    indices = [(s * world + rank) * B + b for s in range(first, steps) for b in range(B)]
-    return DataLoader(views, batch_size=B, sampler=indices, num_workers=loader_workers(fabric),
-                      pin_memory=fabric.device.type == "cuda", generator=torch.Generator())

@@ -1,5 +1,6 @@
 """A job: one command of the kit that fills one folder, written down so that a person can type it."""
 
+import functools
 import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,12 +88,8 @@ class Job:
         return ""
 
 
-_digests = {}
-
-
+@functools.cache
 def dataset_digest(name, split):
     """The digest of a data set as it is opened here, looked up once."""
     from ..datasets import open_dataset
-    if (name, split) not in _digests:
-        _digests[name, split] = open_dataset(name, split=split).digest
-    return _digests[name, split]
+    return open_dataset(name, split=split).digest

@@ -15,7 +15,17 @@ from ..episodes.augmentation import view_of_image
 from ..episodes.transforms import check_geometry
 
 
-class FeatureBank:
+class _Closing:
+    """``with bank:`` lets go of its files at the end."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+class FeatureBank(_Closing):
     """Encoder output of a data set's images in memory-mapped files, one a view (``augmentation``): ``bank[index]`` or
     ``bank.view(index, view)`` -> float32 (C,h,w).
 
@@ -106,14 +116,8 @@ class FeatureBank:
         """Lets go of the files; without a key that deletes them."""
         self._files = {}
 
-    def __enter__(self):
-        return self
 
-    def __exit__(self, *_):
-        self.close()
-
-
-class ModelBank:
+class ModelBank(_Closing):
     """The features that a model's frozen networks give, one FeatureBank a network, so that models share them.
 
     ``model.encoders``: its networks, the first of which sees support and query, the others the query alone ·
@@ -153,12 +157,6 @@ class ModelBank:
     def close(self):
         for part in self.parts:
             part.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
 
 
 def _map(path, dtype, shape):

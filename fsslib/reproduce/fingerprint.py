@@ -6,26 +6,11 @@ import platform
 import shutil
 import subprocess
 import sys
-from importlib import metadata
 from pathlib import Path
 
-from .. import __version__
+from ..basics.machine import versions
 from ..basics.storage import sha256_file, sha256_json
 from .profile import PACKAGE
-
-LIBRARIES = ("torch", "torchvision", "timm", "lightning-fabric", "numpy", "pillow", "scikit-image", "matplotlib",
-             "ipywidgets", "papermill")
-
-
-def versions():
-    """{name: version} of Python, fsslib and the libraries whose version can change a number or a picture."""
-    found = {"python": platform.python_version(), "fsslib": __version__}
-    for name in LIBRARIES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
 
 
 def surroundings(project):

@@ -4,22 +4,14 @@ import csv
 import html
 import io
 from pathlib import Path
+from string import Template
 
 from ..basics.errors import InputError
 from ..basics.storage import atomic_path, write_json
 from .schema import check_table
 from .tables import displays
 
-PAGE = """<!doctype html><meta charset="utf-8"><title>{title}</title>
-<style>body{{font:15px sans-serif;margin:2em;max-width:90em}}table{{border-collapse:collapse;margin:1em 0}}
-td,th{{padding:.2em .7em;border-bottom:1px solid #ccc;text-align:right}}td:first-child,th:first-child{{text-align:left}}
-th{{cursor:pointer}}</style><h1>{title}</h1><p>{shows}</p><p><code>{command}</code></p>{tables}
-<script>for (const head of document.querySelectorAll("th")) head.onclick = () => {{
-  const at = head.cellIndex, body = head.closest("table").tBodies[0], down = head.dataset.down = head.dataset.down ? "" : "1";
-  const key = row => {{const text = row.cells[at].textContent, n = parseFloat(text); return isNaN(n) ? text : n}};
-  const order = (a, b) => typeof a == typeof b ? (a > b) - (a < b) : typeof a == "number" ? -1 : 1;
-  [...body.rows].sort((a, b) => (down ? -1 : 1) * order(key(a), key(b))).forEach(row => body.append(row))}}</script>
-"""
+PAGE = Path(__file__).with_name("page.html")         # its columns sort
 
 
 def to_html(header, lines, caption=""):
@@ -56,7 +48,7 @@ def write_table(table, folder):
         "md": f"# {table['title']}\n\n{table['shows']}\n\n`{table['command']}`\n\n"
               + "\n\n".join(f"{caption}:\n\n{to_markdown(header, lines)}" for caption, header, lines in shown) + "\n",
         "csv": rows.getvalue().rstrip("\n") + "\n",
-        "html": PAGE.format(title=html.escape(table["title"]), shows=html.escape(table["shows"]), command=table["command"],
+        "html": Template(PAGE.read_text(encoding="utf-8")).substitute(title=html.escape(table["title"]), shows=html.escape(table["shows"]), command=table["command"],
                             tables="".join(to_html(header, lines, caption) for caption, header, lines in shown))}
     for kind, text in texts.items():
         with atomic_path(folder / f"{name}.{kind}") as part:
