@@ -82,16 +82,6 @@ def bench_training(context, models, backbones, sizes, options, batch, shots, ste
             write_json(out, result)
 
 
-@bench.command("superpixels")
-@DATASET
-@ROOT
-@click.option("--images", type=int, default=60, help="Number of images timed.")
-def bench_superpixels(dataset, root, images):
-    """Milliseconds to segment an image and to read its stored patches; images/s of filling the cache."""
-    from ..bench.superpixels import superpixels as run
-    click.echo(run(dataset, root, images))
-
-
 @bench.command("contrast")
 @DATASET
 @ROOT

@@ -10,6 +10,7 @@ from .jobs import RESULT, SECONDS
 
 UNKNOWN = 0.5            # seconds a unit where nothing like it was ever measured
 MEMORY_MB = 6000
+FEATURE_SECONDS = 4.7e-4, 1.3e-4      # a place of the maps, one core: VGG-16 at 321 px 1.26 images/s, lite0 at 225 px 9
 
 
 def units(job):
@@ -60,9 +61,13 @@ def _measured(out):
 def _stored(results):
     for path in results.glob("*.json"):
         table = read_json(path)
+        gpu = not (table.get("hardware") or "CPU").startswith("CPU")
+        if table.get("kind") == "probe":
+            yield from ({"command": "pretrain", "backbone": row["backbone"], "gpu": gpu, "model": None, "size": 225,
+                         "seconds": row["seconds"] / 1.5 / table["settings"]["training"]["epochs"]}
+                        for row in table["rows"] if row.get("seconds") and "training" in table["settings"])
         if table.get("kind") != "segmentation":
             continue
-        gpu = not (table.get("hardware") or "CPU").startswith("CPU")
         for row in table["rows"]:
             about = {"backbone": row.get("backbone") or table["settings"].get("backbone", "efficientnet_lite0"), "gpu": gpu,
                      "model": (row.get("model") or "panet").split("-")[0], "size": row.get("size") or table["settings"].get("size", 225)}
@@ -72,18 +77,20 @@ def _stored(results):
                 yield {"command": "train", **about, "seconds": row["training_seconds"] / row["training_steps"]}
 
 
-def gigabytes(jobs):
-    """GB of features that these jobs keep: every image of a split once for a network, size and number of views."""
+def features(jobs):
+    """(GB, seconds) of the features that these jobs compute once and keep: every image of a split for a network, size and view."""
     kept = {}
     for job in jobs:
         options = job.options
-        keeps = options.get("keep-bank") or (job.command == "train" and options["model"] != "panet" and options.get("bank", True))
-        if keeps:
-            views = options.get("views", 2) if job.command == "train" else 1
+        if options.get("keep-bank") or (job.command == "train" and options["model"] != "panet" and options.get("bank", True)):
             place = (*job.data, options["backbone"], options["size"])
-            kept[place] = max(kept.get(place, 0), views)
-    return sum(_images(name, split) * _channels(backbone) * ((size - 1) // 8 + 1) ** 2 * 2 * views
-               for (name, split, backbone, size), views in kept.items()) / 1e9
+            kept[place] = max(kept.get(place, 0), options.get("views", 2) if job.command == "train" else 1)
+    gb = seconds = 0.0
+    for (name, split, backbone, size), views in kept.items():
+        places = _images(name, split) * views * ((size - 1) // 8 + 1) ** 2
+        gb += places * _channels(backbone) * 2 / 1e9
+        seconds += places * FEATURE_SECONDS[backbone.startswith("efficientnet")]
+    return gb, seconds
 
 
 @functools.cache

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..basics.storage import read_json
-from .cost import Rates, gigabytes
+from .cost import Rates, features
 
 DONE, STORED, RUN, IMPOSSIBLE, WAITING = "done", "stored", "to run", "impossible here", "waiting"
 
@@ -13,14 +13,15 @@ DONE, STORED, RUN, IMPOSSIBLE, WAITING = "done", "stored", "to run", "impossible
 @dataclass(frozen=True)
 class Plan:
     """``states``: dict Row -> one of the five words above · ``why``: dict Row -> reason where it is impossible · ``stored``: dict
-    Row.key -> row of the committed table · ``jobs``: to run, the needed first · ``seconds``: dict folder -> estimate."""
+    Row.key -> row of the committed table · ``jobs``: to run, the needed first · ``seconds``: dict folder -> estimate ·
+    ``features``: (GB, seconds) of what is computed once and kept."""
     table: object
     states: dict
     why: dict
     stored: dict
     jobs: list
     seconds: dict
-    gb: float
+    features: tuple
 
     def rows(self, *states):
         return [row for row, state in self.states.items() if state in states]
@@ -43,11 +44,11 @@ class Plan:
         for label, minus in self.unpaired():
             lines.append(f"  the difference {label} - {minus} needs both rows run here: add --again, or leave it as it is stored")
         if self.jobs:
-            hours = sum(self.seconds.values()) / 3600
+            hours = (sum(self.seconds.values()) + self.features[1]) / 3600
             kinds = ", ".join(f"{sum(job.command == kind for job in self.jobs)} x {kind}"
                               for kind in dict.fromkeys(job.command for job in self.jobs))
             lines.append(f"  {kinds}: about {hours:.2f} hours of computing ({hours / cores:.2f} on {cores} cores), "
-                         f"{self.gb:.1f} GB of features")
+                         f"{self.features[0]:.1f} GB of features")
         return "\n".join(lines)
 
 
@@ -73,7 +74,7 @@ def make_plan(table, out, results, only=None, again=False):
             jobs |= {job.folder: job for job in last.chain() if not _valid(job, out)}
     rates = Rates(out, results)
     order = sorted(jobs.values(), key=lambda job: ("pretrain", "probe", "train", "evaluate").index(job.command))
-    return Plan(table, states, why, kept, order, {job.folder: rates.seconds(job) for job in order}, gigabytes(order))
+    return Plan(table, states, why, kept, order, {job.folder: rates.seconds(job) for job in order}, features(order))
 
 
 def _valid(job, out):

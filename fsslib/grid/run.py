@@ -61,12 +61,11 @@ def _entry(job, seconds, out):
 
 def _watch(process, plan, out):
     """A bar of finished jobs while Snakemake works; an interruption is handed on, and Snakemake ends its jobs."""
-    bar = tqdm(total=len(plan.jobs), desc=plan.table.name, unit="job")
+    bar = tqdm(total=len(plan.jobs), desc=plan.table.name, unit="job", mininterval=0.5 if sys.stderr.isatty() else 60)
     try:
         while process.poll() is None:
-            bar.update(sum((out / job.folder / RESULT).exists() for job in plan.jobs) - bar.n)
             time.sleep(0.5)
-        bar.update(sum((out / job.folder / RESULT).exists() for job in plan.jobs) - bar.n)
+            bar.update(sum((out / job.folder / RESULT).exists() for job in plan.jobs) - bar.n)
     except KeyboardInterrupt:
         process.send_signal(signal.SIGINT)
         process.wait()

@@ -14,7 +14,7 @@ from fsslib.episodes import base_classes, novel_classes
 from fsslib.grid import NAMES, Row, collect, load_table
 from fsslib.grid import jobs as jobs_module
 from fsslib.grid import merge, plan
-from fsslib.grid.cost import Rates, gigabytes, units
+from fsslib.grid.cost import Rates, features, units
 from fsslib.models import model_class
 from fsslib.results import check_table
 from fsslib.results.schema import FOLDER
@@ -231,12 +231,13 @@ def test_hours_come_from_what_was_measured(mine):
     assert units(mine.job(mine.rows[4])) == 3
 
 
-def test_gigabytes(monkeypatch):
+def test_features_take_room_and_time(monkeypatch):
     """Two views of 100 training images: 472 channels of 29 x 29 in half precision, once for all seeds."""
     monkeypatch.setattr("fsslib.grid.cost._images", lambda name, split: 100)
     table = load_table("blind_voc")
     trains = [job for row in table.rows for job in table.job(row).chain() if job.command == "train"]
-    assert gigabytes(trains) == pytest.approx(100 * 472 * 29 ** 2 * 2 * 2 / 1e9)
+    gb, seconds = features(trains)
+    assert gb == pytest.approx(100 * 472 * 29 ** 2 * 2 * 2 / 1e9) and seconds == pytest.approx(200 / 9, rel=0.05)
 
 
 def test_folders_of_two_machines_are_joined(mine, monkeypatch, capsys):
