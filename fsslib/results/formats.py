@@ -3,6 +3,7 @@
 import csv
 import html
 import io
+from collections import Counter
 from pathlib import Path
 from string import Template
 
@@ -60,7 +61,8 @@ def as_text(stored, where="result file"):
     """A stored table or a single result.json as text; anything else raises InputError naming ``where``."""
     if isinstance(stored, dict) and "schema" in stored:
         table = check_table(stored, where)
-        waiting = [f"waiting, {len(table['missing'])} rows: {', '.join(table['missing'])}"] if table["missing"] else []
+        lines = Counter(name.rpartition(", fold")[0] for name in table["missing"])
+        waiting = ["waiting: " + "; ".join(f"{label} ({count})" for label, count in lines.items())] if lines else []
         return "\n\n".join([f"{table['title']}\n{table['shows']}", *(to_text(header, lines) for _, header, lines in displays(table)),
                             *waiting])
     try:

@@ -91,7 +91,7 @@ def test_the_forms_of_a_table(tmp_path):
     page = (tmp_path / "t.html").read_text(encoding="utf-8")
     assert page.count("<tr>") == 6 and "What it &lt;shows&gt;." in page and "http" not in page
     text = as_text(table())
-    assert "11.0 ± 2.0 (2)" in text and "waiting, 1 rows: B, fold 3, seed 0" in text
+    assert "11.0 ± 2.0 (2)" in text and "waiting: B (1)" in text
     assert formats.to_markdown(["a|b"], [["c"]]).startswith("| a\\|b |")
 
 
