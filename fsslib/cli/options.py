@@ -42,6 +42,12 @@ EPISODES = options_of(
     click.option("--ways", type=int, default=1, help="N, classes an episode."),
     click.option("--size", type=int, help="Input side in px (else the protocol's)."))
 
+RUN = options_of(
+    click.option("--seed", type=int, help="Of the start, the order of episodes or images, and their views."),
+    click.option("--precision", type=click.Choice(["auto", "32", "bf16"]), help="auto: bf16 where a GPU has it."),
+    click.option("--devices", type=int, help="GPUs, or processes on a CPU."),
+    click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out."))
+
 
 def build(model, backbone, weights, batch_norm, extractor, extractor_backbone, options, seed=0):
     """The model; a random start (--weights none) is the same for the same seed."""

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from . import cli
-from .options import DATASET, EPISODES, MODEL, ROOT, about, build, class_ids, interrupted, refuse_no_extractor, weights_of
+from .options import DATASET, EPISODES, MODEL, ROOT, RUN, about, build, class_ids, interrupted, refuse_no_extractor, weights_of
 
 
 @cli.command()
@@ -19,9 +19,6 @@ from .options import DATASET, EPISODES, MODEL, ROOT, about, build, class_ids, in
 @click.option("--optimizer", type=click.Choice(["sgd", "adamw"]), help="sgd, as the papers (default), or adamw.")
 @click.option("--lr", type=float, help="Learning rate at the first step.")
 @click.option("--weight-decay", type=float, help="Of the optimiser (else the model's).")
-@click.option("--seed", type=int, help="Seed of episodes and augmentation.")
-@click.option("--precision", type=click.Choice(["auto", "32", "bf16"]), help="auto: bf16 where a GPU has it.")
-@click.option("--devices", type=int, help="GPUs, or processes on a CPU.")
 @click.option("--lr-times-ten/--lr-as-written", default=None, help="Ten times --lr, as the released code of PFENet and "
               "QGNet does (else the model's default).")
 @click.option("--schedule", type=click.Choice(["step", "poly"]), help="Of the learning rate (else the model's).")
@@ -36,7 +33,7 @@ from .options import DATASET, EPISODES, MODEL, ROOT, about, build, class_ids, in
 @click.option("--drop-novel", is_flag=True, help="Drop training images with classes that are not learned (BAM) "
               "instead of calling them background (PFENet).")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of checkpoints and logs.")
-@click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
+@RUN
 @click.pass_context
 def train(context, model, backbone, weights, batch_norm, extractor, extractor_backbone, options, dataset, root, fold, classes,
           shots, ways, size, config, bank, drop_novel, images, out, resume, **changes):
@@ -111,11 +108,8 @@ def _conclude(out, network, settings, rows, about, data):
 @click.option("--lr", type=float, help="Learning rate for 256 images a step, scaled with the batch (else 0.03).")
 @click.option("--queue", type=int, help="Keys in each queue (else half the images learned from, at most 65 536).")
 @click.option("--probe-every", type=int, help="Epochs between two probes on held-out images (else 5); 0: none.")
-@click.option("--seed", type=int, help="Seed of the start, the order and the views.")
-@click.option("--precision", type=click.Choice(["auto", "32", "bf16"]), help="auto: bf16 where a GPU has it.")
-@click.option("--devices", type=int, help="GPUs, or processes on a CPU.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the extractor, checkpoints and logs.")
-@click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
+@RUN
 @click.pass_context
 def pretrain(context, backbone, weights, batch_norm, dataset, root, images, config, out, resume, **changes):
     """Pretrain the prior extractor by global and local contrast; no mask is used but for the probe."""

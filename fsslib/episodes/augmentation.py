@@ -2,7 +2,7 @@
 
 A view is a number. 0 is the plain picture, 1 its mirror image, every number from 2 up a random scale, rotation, blur,
 mirroring and crop that depend on (view, image) alone. So the same view can be computed today for an image and
-tomorrow for its mask, and features of a few fixed views can be kept (``bank.FeatureBank``).
+tomorrow for its mask, and features of a few fixed views can be kept (``models.FeatureBank``).
 """
 
 import numpy as np

@@ -22,7 +22,7 @@ class EpisodeBatch:
     ``query_masks`` int64 (B,S,S): 0 background, n = way n, 255 ignored.
 
     With a frozen encoder, ``support_features`` (B,N,K,C,h,w) and ``query_features`` (B,C,h,w) may stand in for
-    the images (``bank.ModelBank``); the other pair is None. A model of several networks looks at the support with the first
+    the images (``models.ModelBank``); the other pair is None. A model of several networks looks at the support with the first
     alone, so the query may have more channels.
     """
     support_masks: torch.Tensor

@@ -32,7 +32,7 @@ class Neighbours:
         return [(float(c), *self.where[at]) for c, at in zip(*found)]
 
     def panels(self, extractor, image, patch, count=6):
-        """Panels for ``figures.strip``: the image with the patch outlined, the patch, its nearest patches."""
+        """Panels for ``pictures.strip``: the image with the patch outlined, the patch, its nearest patches."""
         labels = self.cache[image]
         return [(extractor, overlay(self.dataset.image(image), (labels == patch).astype(np.uint8), 0.25)),
                 ("patch", self._crop(image, patch)),

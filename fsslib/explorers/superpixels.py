@@ -51,7 +51,7 @@ def steps(values, value, name):
 
 
 def panels(image, labels, mask=None):
-    """Panels for ``figures.strip`` and ``figures.show``: outlines and mean colours, captioned with the statistics."""
+    """Panels for ``pictures.strip`` and ``pictures.show``: outlines and mean colours, captioned with the statistics."""
     found = summary(labels, mask)
     quality = "each patch in its mean colour" if mask is None or np.isnan(found["recall"]) else \
         f"USE {100 * found['undersegmentation']:.0f} %, boundary recall {100 * found['recall']:.0f} %"

@@ -10,7 +10,7 @@ from ..episodes.folds import FOLDS, base_classes
 from ..metrics import EpisodeScores
 from ..results.pooled import Pooled
 from ..results.schema import VERSION
-from .plan import DONE, STORED
+from .plan import DONE, stored_key
 
 SHOWN = ("model", "dataset", "backbone", "size", "shots", "ways", "protocol", "annotation")
 KEPT = ("versions", "hardware")
@@ -33,20 +33,16 @@ def collect(plan, out, results, command):
     rows = []
     for row in table.rows:
         if row.key in copied:
-            rows += [line for line in before["rows"] if (line.get("row", line["label"]), line.get("fold", 0), line["seed"]) == row.key]
+            rows += [line for line in before["rows"] if stored_key(line) == row.key]
         elif row in found:
             rows += _lines(table, row, found[row], first=not any(line.get("map") == "guided" for line in rows))
     means, differences = _pooled(table, found, copied, before)
     newest = next(iter(found.values()), {})
     return {"schema": VERSION, "table": table.name, "title": table.title, "shows": table.shows, "kind": table.kind,
-            "command": command, "settings": {**before.get("settings", {}), **table.settings}, "labels": _labels(table, rows),
+            "command": command, "settings": {**before.get("settings", {}), **table.settings}, "labels": list(dict.fromkeys([*table.labels, *(line["label"] for line in rows)])),
             "rows": rows, "means": means, "differences": differences, "curves": _curves(table, found, copied, before, out),
             "missing": [row.name for row, state in states.items() if row not in found and row.key not in copied],
             "published": list(table.published), **{name: before.get(name) or newest.get(name) for name in KEPT}}
-
-
-def _labels(table, rows):
-    return list(dict.fromkeys([*table.labels, *(row["label"] for row in rows)]))
 
 
 def _lines(table, row, result, first):
@@ -111,7 +107,7 @@ def _pooled(table, found, copied, before):
 
 def _curves(table, found, copied, before, out):
     """The course of each training: of stored ones as they are stored, of new ones from their result."""
-    curves, seen = [c for c in before.get("curves", []) if c.get("label") is None or _key(c) in copied], set()
+    curves, seen = [c for c in before.get("curves", []) if (c["label"], c["fold"], c["seed"]) in copied], set()
     for row in found:
         for job in table.job(row).chain():
             trained = job.result(out) if job.command == "train" and job.folder not in seen else None
@@ -119,7 +115,3 @@ def _curves(table, found, copied, before, out):
                 seen.add(job.folder)
                 curves.append({"label": row.label, "fold": row.fold, "seed": row.seed, **trained["curve"]})
     return curves
-
-
-def _key(curve):
-    return curve["label"], curve["fold"], curve["seed"]

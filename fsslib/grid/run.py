@@ -80,8 +80,10 @@ def _alone(out):
 
     Yields a function that adds another process. Snakemake's own lock would outlive a kill.
     """
+    import psutil
     path = out / LOCK
-    alive = [pid for pid in (read_json(path) if path.exists() else []) if _alive(pid)]
+    alive = [pid for pid in (read_json(path) if path.exists() else [])
+             if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE]
     if alive:
         raise InputError(out, f"another call at work there (process {alive[0]})", "one at a time",
                          "Wait for it, or give this one another --out.")
@@ -90,11 +92,6 @@ def _alone(out):
         yield lambda pid: write_json(path, [os.getpid(), pid])
     finally:
         path.unlink(missing_ok=True)
-
-
-def _alive(pid):
-    import psutil
-    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
 def _last_line(path):

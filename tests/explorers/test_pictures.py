@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fsslib.explorers import pictures as figures
+from fsslib.explorers import pictures
 from fsslib.episodes.sampler import EpisodeSampler
 
 
@@ -17,23 +17,23 @@ def opened(png):
 def test_overlay_colours_the_ways_and_leaves_the_rest():
     image, labels = np.full((12, 12, 3), 100, np.uint8), np.zeros((12, 12), int)
     labels[2:8, 2:8], labels[9:, 9:] = 1, 255
-    drawn = figures.overlay(image, labels, opacity=0.5)
+    drawn = pictures.overlay(image, labels, opacity=0.5)
     assert (drawn[labels == 0] == 100).all()
-    assert tuple(drawn[2, 2]) == figures.WAYS[0]                                   # outline in full colour
-    assert tuple(drawn[5, 5]) == tuple(round(100 + 0.5 * (c - 100)) for c in figures.WAYS[0])
+    assert tuple(drawn[2, 2]) == pictures.WAYS[0]                                   # outline in full colour
+    assert tuple(drawn[5, 5]) == tuple(round(100 + 0.5 * (c - 100)) for c in pictures.WAYS[0])
     assert (drawn[10, 10] > 100).all() and (image == 100).all()
 
 
 def test_heat_spans_its_range():
-    drawn = figures.heat(np.array([[0.0, 1.0], [-3.0, 5.0]]), low=0, high=1)
+    drawn = pictures.heat(np.array([[0.0, 1.0], [-3.0, 5.0]]), low=0, high=1)
     assert (drawn[1, 0] == drawn[0, 0]).all() and (drawn[1, 1] == drawn[0, 1]).all()      # clipped
     assert drawn[0, 1].sum() > drawn[0, 0].sum()
-    assert (figures.heat(np.zeros((2, 2))) == figures.heat(np.zeros((2, 2)))[0, 0]).all()  # constant: no division by 0
+    assert (pictures.heat(np.zeros((2, 2))) == pictures.heat(np.zeros((2, 2)))[0, 0]).all()  # constant: no division by 0
 
 
 def test_strip_breaks_rows_and_keeps_every_panel():
     red, blue = (np.full((20, 30, 3), c, np.uint8) for c in ((255, 0, 0), (0, 0, 255)))
-    one, two = (opened(figures.strip([("a", red), ("b", blue)], height=40, columns=c)) for c in (2, 1))
+    one, two = (opened(pictures.strip([("a", red), ("b", blue)], height=40, columns=c)) for c in (2, 1))
     assert one.shape[1] > two.shape[1] and one.shape[0] < two.shape[0]
     for page in (one, two):
         assert (page == (255, 0, 0)).all(-1).sum() == (page == (0, 0, 255)).all(-1).sum() == 40 * 60
@@ -41,7 +41,7 @@ def test_strip_breaks_rows_and_keeps_every_panel():
 
 def test_episode_panels(toy):
     episode = EpisodeSampler(toy, (1, 2, 3), 2, 0, ways=2)[0]
-    panels = figures.episode_panels(toy, episode)
+    panels = pictures.episode_panels(toy, episode)
     assert len(panels) == 2 * 2 + 2 and panels[0][0].startswith("support 1: ")
     assert (panels[-2][1] == toy[episode.query].image).all() and (panels[-1][1] != panels[-2][1]).any()
 
@@ -49,11 +49,11 @@ def test_episode_panels(toy):
 def test_save_only_where_figures_are_collected(tmp_path, monkeypatch):
     import matplotlib
     matplotlib.use("Agg")
-    figure = figures.show([("x", np.zeros((4, 4, 3), np.uint8))])
+    figure = pictures.show([("x", np.zeros((4, 4, 3), np.uint8))])
     monkeypatch.delenv("FSSLIB_FIGURES", raising=False)
-    figures.save(figure, "nowhere")
+    pictures.save(figure, "nowhere")
     monkeypatch.setenv("FSSLIB_FIGURES", str(tmp_path / "figures"))
-    figures.save(figure, "here")
+    pictures.save(figure, "here")
     assert [p.name for p in tmp_path.rglob("*.png")] == ["here.png"]
 
 
@@ -80,7 +80,7 @@ def test_an_impossible_choice_is_said_not_raised():
     def render(at):
         if at > 1:
             raise InputError("at", at, "0 or 1", "Go back.")
-        return figures.strip([("", np.zeros((4, 4, 3), np.uint8))])
+        return pictures.strip([("", np.zeros((4, 4, 3), np.uint8))])
 
     box = widgets.explore(render, at=widgets.slider(0, 3, 0, "at"))
     controls, picture, note = box.children
@@ -94,5 +94,5 @@ def test_an_impossible_choice_is_said_not_raised():
 @pytest.mark.parametrize("opacity", [0, 100])
 def test_opacity_ends(opacity):
     image, labels = np.full((9, 9, 3), 50, np.uint8), np.ones((9, 9), int)
-    middle = figures.overlay(image, labels, opacity / 100)[4, 4]
-    assert tuple(middle) == (figures.WAYS[0] if opacity else (50, 50, 50))
+    middle = pictures.overlay(image, labels, opacity / 100)[4, 4]
+    assert tuple(middle) == (pictures.WAYS[0] if opacity else (50, 50, 50))
