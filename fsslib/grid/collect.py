@@ -13,7 +13,6 @@ from ..results.schema import VERSION
 from .plan import DONE, stored_key
 
 SHOWN = ("model", "dataset", "backbone", "size", "shots", "ways", "protocol", "annotation")
-KEPT = ("versions", "hardware")
 
 
 def collect(plan, out, results, command):
@@ -42,7 +41,7 @@ def collect(plan, out, results, command):
             "command": command, "settings": {**before.get("settings", {}), **table.settings}, "labels": list(dict.fromkeys([*table.labels, *(line["label"] for line in rows)])),
             "rows": rows, "means": means, "differences": differences, "curves": _curves(table, found, copied, before, out),
             "missing": [row.name for row, state in states.items() if row not in found and row.key not in copied],
-            "published": list(table.published), **{name: before.get(name) or newest.get(name) for name in KEPT}}
+            "published": list(table.published), **{name: before.get(name) or newest.get(name) for name in ("versions", "hardware")}}
 
 
 def _lines(table, row, result, first):

@@ -18,8 +18,7 @@ from PIL import Image
 
 from fsslib.explorers.pictures import WAYS, strip
 from fsslib.superpixels import slic_patches
-from fsslib.explorers.superpixels import panels
-from fsslib.explorers.patches import photo
+from fsslib.explorers.superpixels import panels, photo
 from fsslib.explorers.episodes import render_episode
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
