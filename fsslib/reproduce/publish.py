@@ -50,8 +50,8 @@ def publish_run(name, plan, project, folder, state):
     records = read_json(measured)["notebooks"] if measured.exists() else {}                # --only: the others stay
     records |= {run: {key: record[key] for key in ("seconds", "cells", "machine", "versions")}
                 for run, record in state.items() if record["status"] == "completed"}
-    write_json(measured, {"command": f"fsslib reproduce --profile {name} --publish",
-                          "notebooks": dict(sorted(records.items()))})
+    here = {run: records[run] for run in sorted(records) if (project / "notebooks" / f"{run}.ipynb").exists()}
+    write_json(measured, {"command": f"fsslib reproduce --profile {name} --publish", "notebooks": here})
     print(f"published: {len(texts)} notebooks, {len(figures)} figures", flush=True)
 
 

@@ -154,6 +154,9 @@ def test_runs_skips_publishes(project, capsys, monkeypatch):
     shutil.rmtree(project.out)                                       # another machine, one notebook only
     assert project.run(publish=True, only=["01"]) == 0
     assert [r["seconds"] < 0 for r in json.loads(measured.read_text())["notebooks"].values()] == [True, False]
+    (project.folder / "notebooks" / "00_first.ipynb").unlink()               # renamed or gone: its minutes go, too
+    assert project.run(publish=True, only=["01"]) == 0
+    assert list(json.loads(measured.read_text())["notebooks"]) == ["01_second"]
 
 
 @pytest.mark.parametrize("text, message", [
