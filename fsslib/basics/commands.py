@@ -5,6 +5,8 @@ from pathlib import Path
 
 from .storage import sha256_file, sha256_json
 
+PLACES = ("root", "out", "resume", "save-masks")     # where something lies or whether it goes on, not what is computed
+
 
 def typed(command, pairs):
     """The call as a person types it. ``pairs``: [option] or [option, value] each, as ``["--fold", "0"]``."""
@@ -20,8 +22,11 @@ def shown(word):
 
 
 def job_digest(command, pairs, data):
-    """sha256 (hex) of a call, whatever the order of its options, of the files that it reads and of ``data``, a data set's
-    digest."""
+    """sha256 (hex) of a call, whatever the order of its options and the form of its numbers, of the files that it reads and of
+    ``data``, a data set's digest."""
     def content(word):
-        return sha256_file(word) if Path(word).is_file() else shown(word)
+        try:
+            return repr(float(word))         # 1, 1.0 and 1e0 are one number
+        except ValueError:
+            return sha256_file(word) if Path(word).is_file() else shown(word)
     return sha256_json([command, sorted([option, *map(content, value)] for option, *value in pairs), data])

@@ -30,16 +30,16 @@ class _StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def load(cls, source):
+def load(cls, source, where=None):
     """Reads the dataclass ``cls`` from a YAML file or from a dict.
 
-    ``source``: path, or dict of plain values. Field types may be str, int, float, bool, typing.Any,
+    ``source``: path, or dict of plain values, which messages call ``where``. Field types may be str, int, float, bool, typing.Any,
     typing.Literal, Optional, list, tuple, dict and further dataclasses, nested as you like; lists become
     tuples where the field says so. An unknown, missing or repeated key and a value of another type raise
     InputError, which names the key, what was found and what was expected.
     """
     if isinstance(source, dict):
-        return _build(cls, source, cls.__name__)
+        return _build(cls, source, where or cls.__name__)
     path = Path(source)
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)

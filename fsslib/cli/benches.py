@@ -13,19 +13,6 @@ def bench():
     """Measure speed on this machine."""
 
 
-@bench.command("data")
-@DATASET
-@ROOT
-@click.option("--backbone", default="efficientnet_lite0", help="Of the evaluation that is timed.")
-@click.option("--weights", default="imagenet", help="imagenet, none, or a file.")
-@click.option("--size", type=int, default=225, help="Input side in px.")
-@click.option("--episodes", type=int, default=60, help="Number of episodes timed.")
-def bench_data(dataset, root, backbone, weights, size, episodes):
-    """Images/s of the loader, and where the time of an episode goes."""
-    from ..bench.data import data as run
-    click.echo(run(dataset, root, backbone, None if weights == "none" else weights, size, episodes))
-
-
 @bench.command("episodes")
 @DATASET
 @ROOT

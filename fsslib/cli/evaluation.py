@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from ..basics.errors import InputError
 from . import cli
 from .options import DATASET, EPISODES, MODEL, ROOT, about, build, class_ids, refuse_no_extractor, tell
 
@@ -40,6 +41,8 @@ def evaluate(context, dataset, root, fold, classes, shots, ways, size, protocol,
     rules = get_protocol(protocol)
     asked = class_ids(classes) if classes else None if dataset == "folder" else novel_classes(dataset, fold)
     refuse_no_extractor(model, described["extractor"], checkpoint)
+    if maps and model == "panet":
+        raise InputError("--maps", "panet", "pfenet or qgnet, which have region maps", "Choose another --model.")
     network, state = build(model, backbone, weights, **described), {}
     if checkpoint:
         state = load_checkpoint(checkpoint, network.architecture)
@@ -51,16 +54,20 @@ def evaluate(context, dataset, root, fold, classes, shots, ways, size, protocol,
                               _held_out(pictures, state) if images == "held-out" else None)
     out = out or Path("runs") / "evaluate" / f"{model}-{dataset}-{backbone}-fold{fold}-{shots}shot-{protocol}"
     with at_work(out):
+        size = rules.size.get(dataset, rules.size["voc"]) if size is None else size
+        if keep_bank:
+            from ..models import ModelBank
+            bank = ModelBank(network, pictures, size, "pad" if maps else rules.resize, dtype="float16")
         if maps:
-            _measure(network, drawn, size or rules.size[dataset], keep_bank, out, about(context, pictures.digest))
+            from ..evaluation.maps import evaluate_maps
+            result = evaluate_maps(network, drawn, size, bank if keep_bank else None, out, about(context, pictures.digest))
+            for name, values in result["maps"].items():
+                click.echo("{:10} on the object {:5.1f} %, elsewhere {:5.1f} %".format(name, values["inside"][0], values["outside"][0]))
             return
         from ..episodes.annotations import annotator
         from ..evaluation import evaluate as run
         steps = [row["seconds"] for row in state.get("rows", ()) if "seconds" in row]
         trained = {"training_seconds": round(sum(steps), 1), "training_steps": len(steps)} if steps else {}
-        if keep_bank:
-            from ..models import ModelBank
-            bank = ModelBank(network, pictures, size or rules.size[dataset], rules.resize, dtype="float16")
         result = run(network, drawn, asked, protocol, size, annotator(annotation), bank, out, about=about(context, pictures.digest),
                      masks=save_masks, fold=fold, annotation=annotation, weights=Path(weights).name,
                      checkpoint=checkpoint and checkpoint.name, **trained)
@@ -77,13 +84,3 @@ def _held_out(pictures, state):
         raise InputError("--images", "held-out without a --checkpoint, or not with --split train", "both",
                          "Give the checkpoint of a training with --images learned, and --split train.")
     return halves(pictures, [c for c in range(1, len(pictures.class_names) + 1) if c not in learned])[1]
-
-
-def _measure(network, drawn, size, keep_bank, out, about):
-    from ..evaluation.maps import evaluate_maps
-    from ..models import ModelBank
-    bank = ModelBank(network, drawn.dataset, size, "pad", dtype="float16") if keep_bank else None
-    result = evaluate_maps(network, drawn, size, bank, out, about)
-    for name, values in result["maps"].items():
-        click.echo("{:10} on the object {:5.1f} %, elsewhere {:5.1f} %".format(name, values["inside"][0], values["outside"][0]))
-    click.echo(f"{len(drawn)} episodes; {out / 'result.json'}")

@@ -7,9 +7,8 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
+from ..basics.commands import PLACES
 from ..basics.errors import InputError
-
-PLACES = ("root", "out", "resume", "save_masks")     # where something lies or whether it goes on, not what is computed
 
 
 def options_of(*options):
@@ -85,7 +84,7 @@ def given(context):
     """What was given at a call, in the order of --help but for ``PLACES``: [option] or [option, value] each."""
     pairs = []
     for option in context.command.params:
-        if option.name in PLACES or context.get_parameter_source(option.name) is not ParameterSource.COMMANDLINE:
+        if option.opts[0][2:] in PLACES or context.get_parameter_source(option.name) is not ParameterSource.COMMANDLINE:
             continue
         value = context.params[option.name]
         if option.is_flag:

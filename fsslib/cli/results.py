@@ -46,9 +46,12 @@ def run_table(table, only, cores, dry, executor, yes, again, out, folder):
     except re.error as error:
         raise InputError("--only", f"{only!r} ({error})", "a regular expression", "Correct it.") from error
     asked = load_table(table)
-    for path, option in ((out, "--out"), (folder, "--results")):
+    for job in {job.folder: job for row in asked.rows for job in asked.job(row).chain()}.values():
+        words = [word for pair in job.pairs(out) for word in pair]
+        cli.commands[job.command].make_context(f"{asked.name}: fsslib {job.command}", words)       # a wrong option is refused here
+    for path, option in ((out, "--out"), (folder, "--results")) if not dry else ():
         writable_folder(path, f"Give another {option}.")
-    plan = make_plan(asked, out, folder, only, again)
+    plan = make_plan(asked, out, folder, only, again, bool(executor))
     click.echo(plan.text(cores))
     if dry:
         for job in plan.jobs:

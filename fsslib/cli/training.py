@@ -41,12 +41,13 @@ def train(context, model, backbone, weights, batch_norm, extractor, extractor_ba
     from dataclasses import asdict, replace
 
     from ..basics.config import load
-    from ..basics.storage import at_work
+    from ..basics.machine import hardware, versions
+    from ..basics.storage import at_work, write_json
     from ..datasets import open_dataset
     from ..episodes.folds import base_classes
     from ..episodes.protocols import get_protocol
     from ..models import ModelBank, model_class
-    from ..training import TrainingConfig, check_config, fit, halves
+    from ..training import TrainingConfig, check_config, curve, fit, halves
     changes |= {"shots": shots, "ways": ways, "size": size}
     settings = replace(load(TrainingConfig, config) if config else TrainingConfig(**model_class(model).TRAINING),
                        **{k: v for k, v in changes.items() if v is not None})
@@ -71,21 +72,12 @@ def train(context, model, backbone, weights, batch_norm, extractor, extractor_ba
                        halves(pictures, others)[0] if images == "learned" else None)
         except KeyboardInterrupt:
             interrupted(checkpoint)
-        _conclude(out, network, settings, rows, about(context, pictures.digest), pictures.digest)
+        told = about(context, pictures.digest)
+        write_json(out / "result.json", {                    # last of all files: the training is whole where it stands
+            "command": told["command"], "config": {**network.architecture, **asdict(settings)}, "versions": versions(),
+            "hardware": hardware(), "seconds": round(sum(row.get("seconds", 0) for row in rows), 1), "curve": curve(rows),
+            "digests": {"job": told["job"], "data": pictures.digest}})
     click.echo(f"last checkpoint: {checkpoint}")
-
-
-def _conclude(out, network, settings, rows, about, data):
-    """Writes ``out/result.json``, last of all files: the training is whole where it stands."""
-    from dataclasses import asdict
-
-    from ..basics.machine import hardware, versions
-    from ..basics.storage import write_json
-    from ..training import curve
-    write_json(out / "result.json", {
-        "command": about["command"], "config": {**network.architecture, **asdict(settings)}, "versions": versions(),
-        "hardware": hardware(), "seconds": round(sum(row.get("seconds", 0) for row in rows), 1), "curve": curve(rows),
-        "digests": {"job": about["job"], "data": data}})
 
 
 @cli.command()

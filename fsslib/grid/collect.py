@@ -4,13 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ..basics.errors import InputError
 from ..basics.storage import read_json
 from ..episodes.folds import FOLDS, base_classes
 from ..metrics import EpisodeScores
 from ..results.pooled import Pooled
 from ..results.schema import VERSION
-from .plan import DONE, stored_key
+from .plan import stored_key, valid
 
 SHOWN = ("model", "dataset", "backbone", "size", "shots", "ways", "protocol", "annotation")
 
@@ -18,30 +17,42 @@ SHOWN = ("model", "dataset", "backbone", "size", "shots", "ways", "protocol", "a
 def collect(plan, out, results, command):
     """The table of a Plan as plain values (``results.check_table``), read from the jobs' folders and the stored table.
 
-    A stored row's means, intervals and differences are copied, never computed: its episodes lie on another machine. A table
-    that would lose stored rows raises InputError.
+    A stored row's means, intervals and differences are copied, never computed: its episodes lie on another machine.
     """
     table, path = plan.table, Path(results) / f"{plan.table.name}.json"
     before = read_json(path) if path.exists() else {}
-    states = {row: DONE if table.job(row).up_to_date(out) else state for row, state in plan.states.items()}
-    found = {row: table.job(row).result(out) for row, state in states.items() if state == DONE}
-    copied = {row.key for row, state in states.items() if row.key in plan.stored and state != DONE}
-    if lost := [key for key in plan.stored if key not in copied and key not in {row.key for row in found}]:
-        raise InputError(path, f"{len(lost)} stored rows that the table no longer has, such as {lost[0][0]!r}", "all of them",
-                         "Give another folder with --results, or put the rows back.")
+    here = {row for row in table.rows if valid(table.job(row), out)}
+    copied = _copied(table, here, plan.stored)
+    found = {row: table.job(row).result(out) for row in table.rows if row in here and row.key not in copied}
     rows = []
     for row in table.rows:
         if row.key in copied:
             rows += [line for line in before["rows"] if stored_key(line) == row.key]
         elif row in found:
-            rows += _lines(table, row, found[row], first=not any(line.get("map") == "guided" for line in rows))
+            shown = any((line.get("map"), line["fold"]) == ("guided", row.fold) for line in rows)
+            rows += _lines(table, row, found[row], not shown)
     means, differences = _pooled(table, found, copied, before)
     newest = next(iter(found.values()), {})
+    settings = {**(before.get("settings", {}) if copied else {}), **table.settings}
+    if table.kind == "maps":
+        settings["thresholds"] = newest.get("thresholds") or settings.get("thresholds")
     return {"schema": VERSION, "table": table.name, "title": table.title, "shows": table.shows, "kind": table.kind,
-            "command": command, "settings": {**before.get("settings", {}), **table.settings}, "labels": list(dict.fromkeys([*table.labels, *(line["label"] for line in rows)])),
+            "command": command, "settings": settings, "labels": list(dict.fromkeys([*table.labels, *(line["label"] for line in rows)])),
             "rows": rows, "means": means, "differences": differences, "curves": _curves(table, found, copied, before, out),
-            "missing": [row.name for row, state in states.items() if row not in found and row.key not in copied],
-            "published": list(table.published), **{name: before.get(name) or newest.get(name) for name in ("versions", "hardware")}}
+            "missing": [row.name for row in table.rows if row not in found and row.key not in copied],
+            "published": list(table.published),
+            **{name: (before if copied else newest).get(name) for name in ("versions", "hardware")}}
+
+
+def _copied(table, here, stored):
+    """Keys of rows whose stored numbers stand. Lines that differences link are replaced all together or not at all: what
+    another table ran of them changes nothing here."""
+    linked = {label: {label} for label in table.labels}
+    for pair in table.differences:
+        joined = set.union(*(linked[label] for label in pair))
+        linked |= dict.fromkeys(joined, joined)
+    behind = {row.label for row in table.rows if row.key in stored and row not in here}
+    return {row.key for row in table.rows if row.key in stored and linked[row.label] & behind}
 
 
 def _lines(table, row, result, first):
@@ -81,24 +92,25 @@ def _probe(row, result):
 
 def _pooled(table, found, copied, before):
     """(means, differences): those of lines that were run here computed, those of stored lines copied; a line of which a part is
-    stored and a part is new has neither."""
+    missing, or stored beside new ones, has neither."""
     if table.kind == "maps":
         return [], []
-    kept = {"means": before.get("means", []), "differences": before.get("differences", [])}
-    scores = {row.key: EpisodeScores.from_dict((result["probe"] if table.kind == "probe" else result)["scores"])
-              for row, result in found.items()}
-    pooled = Pooled(scores)
-    old = {(label, fold) for label, fold, _ in copied}
-    whole = {(row.label, row.fold) for row in table.rows} - {(r.label, r.fold) for r in table.rows if r not in found and r.key not in copied}
-    new = set(pooled.lines) - old
+    pooled = Pooled({row.key: EpisodeScores.from_dict((result["probe"] if table.kind == "probe" else result)["scores"])
+                     for row, result in found.items()})
+    kinds = {}
+    for row in table.rows:
+        kind = "stored" if row.key in copied else "new" if row in found else "missing"
+        kinds.setdefault((row.label, row.fold), set()).add(kind)
 
-    def pure(entry, group):
-        """Whether all that an entry rests on is in ``group``."""
-        folds = range(FOLDS) if entry.get("fold") == -1 else [entry.get("fold", 0)]
-        return all((label, fold) in group for label in (entry["label"], entry.get("minus", entry["label"])) for fold in folds)
-    means = [m for m in kept["means"] if pure(m, old - new)] + [m for m in pooled.means() if pure(m, new & whole)]
-    gaps = [d for d in kept["differences"] if pure(d, old - new)]
-    gaps += [d for d in pooled.differences(table.differences) if pure(d, new & whole)]
+    def whole(entries, kind):
+        """The entries that rest on rows of this kind alone."""
+        def rests(entry):
+            folds = range(FOLDS) if entry.get("fold") == -1 else [entry.get("fold", 0)]
+            return [kinds.get((label, fold)) for label in (entry["label"], entry.get("minus", entry["label"])) for fold in folds]
+        return [entry for entry in entries if all(found == {kind} for found in rests(entry))]
+    means = whole(before.get("means", []), "stored") + whole(pooled.means(), "new")
+    pairs = [d for d in before.get("differences", []) if (d["label"], d["minus"]) in table.differences]
+    gaps = whole(pairs, "stored") + whole(pooled.differences(table.differences), "new")
     order = {label: at for at, label in enumerate(table.labels)}
     return ([] if table.kind == "probe" else sorted(means, key=lambda m: (m["fold"] < 0, order[m["label"]], m["fold"])),
             sorted(gaps, key=lambda d: (table.differences.index((d["label"], d["minus"])), d.get("fold", 0) % 9)))

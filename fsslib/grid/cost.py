@@ -8,7 +8,7 @@ from pathlib import Path
 from ..basics.storage import read_json
 from .jobs import RESULT, SECONDS
 
-UNKNOWN = 0.5            # seconds a unit where nothing like it was ever measured
+UNKNOWN = {"pretrain": 60.0}     # seconds a unit where nothing like it was ever measured, else 0.5
 MEMORY_MB = 6000
 FEATURE_SECONDS = 4.7e-4, 1.3e-4      # a place of the maps, one core: VGG-16 at 321 px 1.26 images/s, lite0 at 225 px 9
 
@@ -17,11 +17,11 @@ def units(job):
     """How much a job does: optimiser steps, test episodes, or passes over a thousand images."""
     options = job.options
     if job.command == "train":
-        return options["steps"]
+        return options.get("steps", 1000)
     if job.command == "evaluate":
         from ..episodes.protocols import get_protocol
         return options["episodes"] * (1 if "seed" in options else len(get_protocol(options["protocol"]).seeds))
-    return options.get("epochs", 1) * 1.5
+    return options.get("epochs", 10) * 1.5 if job.command == "pretrain" else 1
 
 
 class Rates:
@@ -36,9 +36,9 @@ class Rates:
         for name in ("backbone", "gpu", "model"):
             wanted = job.gpu if name == "gpu" else job.options.get(name)
             like = [rate for rate in like if rate[name] == wanted] or like
-        size = job.options.get("size", 225)
+        size = job.options.get("size", 128 if job.command == "pretrain" else 225)
         rates = [rate["seconds"] * (size / rate["size"]) ** 2 for rate in like]
-        return units(job) * (statistics.median(rates) if rates else UNKNOWN)
+        return units(job) * (statistics.median(rates) if rates else UNKNOWN.get(job.command, 0.5))
 
 
 def _measured(out):
@@ -55,15 +55,17 @@ def _measured(out):
             if work:
                 yield {"command": path.parts[-3], "backbone": config["backbone"], "model": config.get("model"),
                        "size": config.get("size", 225), "gpu": not found["hardware"].startswith("CPU"),
-                       "seconds": float(rows[-1]["s"]) / work}
+                       "seconds": max(float(rows[-1]["s"]), found["seconds"]) / work}       # the last attempt, or all of a resumed one
 
 
 def _stored(results):
     for path in results.glob("*.json"):
         table = read_json(path)
+        if not isinstance(table, dict) or "schema" not in table:
+            continue
         gpu = not (table.get("hardware") or "CPU").startswith("CPU")
         if table.get("kind") == "probe":
-            yield from ({"command": "pretrain", "backbone": row["backbone"], "gpu": gpu, "model": None, "size": 225,
+            yield from ({"command": "pretrain", "backbone": row["backbone"], "gpu": gpu, "model": None, "size": table["settings"]["training"]["size"],
                          "seconds": row["seconds"] / 1.5 / table["settings"]["training"]["epochs"]}
                         for row in table["rows"] if row.get("seconds") and "training" in table["settings"])
         if table.get("kind") != "segmentation":

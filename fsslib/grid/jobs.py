@@ -1,6 +1,7 @@
 """A job: one command of the kit that fills one folder, written down so that a person can type it."""
 
 import functools
+import os
 import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from ..basics.errors import InputError
 from ..basics.storage import read_json, sha256_json
 
 RESULT, SECONDS, LOG = "result.json", "seconds.tsv", "log.txt"
+STALE = "stale"          # in the folder of a job whose result here was of other options, files or data: no stored row stands for it
 RESUMES = ("train", "pretrain")
 
 
@@ -59,14 +61,17 @@ class Job:
     def up_to_date(self, out):
         """Whether its result is there and made by this very command from the files and the data as they are now.
 
-        A result whose needed files were cleared away is judged by its command alone.
+        A result whose needed files were cleared away, or whose data set is not here, is judged by its command alone.
         """
-        stored = self.result(out)
+        stored, pairs = self.result(out), self.pairs(os.path.relpath(out))
         if stored is None:
             return False
-        if not all((Path(out) / job.folder / file).exists() for job, file in self.needs.values()):
-            return sorted(shlex.split(stored["command"])) == sorted(shlex.split(typed(self.command, self.pairs(out))))
-        return stored["digests"].get("job") == job_digest(self.command, self.pairs(out), dataset_digest(*self.data))
+        if all((Path(out) / job.folder / file).exists() for job, file in self.needs.values()):
+            try:
+                return stored["digests"].get("job") == job_digest(self.command, pairs, dataset_digest(*self.data))
+            except InputError:               # the data set is elsewhere
+                pass
+        return sorted(shlex.split(stored["command"])) == sorted(shlex.split(typed(self.command, pairs)))
 
     @property
     def data(self):
@@ -76,13 +81,13 @@ class Job:
         from ..episodes.protocols import get_protocol
         return self.options["dataset"], self.options.get("split") or get_protocol(self.options["protocol"]).split
 
-    def impossible(self):
-        """Why it cannot run on this machine, or ""."""
+    def impossible(self, elsewhere):
+        """Why it cannot run, or ""; ``elsewhere``: on other machines than this one, which may have a GPU."""
         try:
             dataset_digest(*self.data)
         except InputError as error:
             return f"{error.where}: {error.found}"
-        if self.gpu:
+        if self.gpu and not elsewhere:
             import torch
             return "" if torch.cuda.is_available() else "no GPU here"
         return ""

@@ -4,8 +4,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..basics.errors import InputError
 from ..basics.storage import read_json
+from ..results.schema import check_table
 from .cost import Rates, features
+from .jobs import STALE
 
 DONE, STORED, RUN, IMPOSSIBLE, WAITING = "done", "stored", "to run", "impossible here", "waiting"
 
@@ -13,7 +16,8 @@ DONE, STORED, RUN, IMPOSSIBLE, WAITING = "done", "stored", "to run", "impossible
 @dataclass(frozen=True)
 class Plan:
     """``states``: dict Row -> one of the five words above · ``why``: dict Row -> reason where it is impossible · ``stored``: dict
-    Row.key -> row of the committed table · ``jobs``: to run, the needed first · ``seconds``: dict folder -> estimate ·
+    Row.key -> row of the committed table that
+    was made by the same commands · ``jobs``: to run, the needed first · ``seconds``: dict folder -> estimate ·
     ``features``: (GB, seconds) of what is computed once and kept."""
     table: object
     states: dict
@@ -52,34 +56,47 @@ class Plan:
         return "\n".join(lines)
 
 
-def make_plan(table, out, results, only=None, again=False):
+def make_plan(table, out, results, only=None, again=False, elsewhere=False):
     """The Plan of a Table: ``out`` holds the jobs' folders, ``results`` the stored tables · ``only``: regular expression; rows
-    whose name does not match wait · ``again``: stored rows are run, too."""
+    whose name does not match wait · ``again``: stored rows are run, too · ``elsewhere``: the jobs run on other machines.
+
+    A stored row that the table no longer has raises InputError: a table is never replaced by less.
+    """
     path = Path(results) / f"{table.name}.json"
-    kept = {stored_key(row): row for row in read_json(path)["rows"]} if path.exists() else {}
+    kept = {stored_key(row): row for row in check_table(read_json(path), path)["rows"]} if path.exists() else {}
+    if lost := {*kept} - {row.key for row in table.rows}:
+        raise InputError(path, f"{len(lost)} stored rows that the table no longer has, such as {min(lost)[0]!r}", "all of them",
+                         "Give another folder with --results, or put the rows back.")
+    kept = {row.key: kept[row.key] for row in table.rows if row.key in kept and not _gone(table.job(row), out)
+            and kept[row.key]["commands"] == [job.line("runs/grid") for job in table.job(row).chain()]}
     states, why, jobs = {}, {}, {}
     for row in table.rows:
         last = table.job(row)
-        stored = kept.get(row.key) if last.result(out) is None else None         # a result here that no longer fits is run again
-        if _valid(last, out):
+        stored = kept.get(row.key)
+        if valid(last, out):
             states[row] = DONE
         elif only and not re.search(only, row.name):
             states[row] = STORED if stored else WAITING
-        elif stored and not again and stored["commands"] == [job.line("runs/grid") for job in last.chain()]:
+        elif stored and not again:
             states[row] = STORED
-        elif reason := next(filter(None, (job.impossible() for job in last.chain())), ""):
+        elif reason := next(filter(None, (job.impossible(elsewhere) for job in last.chain())), ""):
             states[row], why[row] = STORED if stored else IMPOSSIBLE, reason
         else:
             states[row] = RUN
-            jobs |= {job.folder: job for job in last.chain() if not _valid(job, out)}
+            jobs |= {job.folder: job for job in last.chain() if not valid(job, out)}
     rates = Rates(out, results)
     order = sorted(jobs.values(), key=lambda job: ("pretrain", "probe", "train", "evaluate").index(job.command))
     return Plan(table, states, why, kept, order, {job.folder: rates.seconds(job) for job in order}, features(order))
 
 
-def _valid(job, out):
+def _gone(job, out):
+    """Whether a result was here that no longer fits what the job is now: then no number from elsewhere stands for it."""
+    return (Path(out) / job.folder / STALE).exists() or (job.result(out) is not None and not valid(job, out))
+
+
+def valid(job, out):
     """Whether a job and all that it was made from are as they would be made now; files that were cleared away do not count."""
-    return job.up_to_date(out) and all(need.result(out) is None or _valid(need, out) for need, _ in job.needs.values())
+    return job.up_to_date(out) and all(need.result(out) is None or valid(need, out) for need, _ in job.needs.values())
 
 
 def stored_key(row):

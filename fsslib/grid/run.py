@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from tqdm.auto import tqdm
 from ..basics.errors import InputError
 from ..basics.storage import read_json, writable_folder, write_json
 from .cost import MEMORY_MB
-from .jobs import LOG, RESULT
+from .jobs import LOG, RESULT, STALE
 
 PLAN, LOCK, SAID = "plan.json", "lock.json", "snakemake.txt"
 
@@ -30,21 +31,22 @@ def run(plan, out, cores=2, executor=None, dry=False):
     except ImportError as error:
         raise InputError("snakemake", "not installed", "the package that runs the grid", 'pip install -e ".[grid]"') from error
     out = writable_folder(out, "Give another --out.")
-    start = Path.cwd()
     with _alone(out) as others:
-        for job in plan.jobs:                                # what is there was made by other options or from other files
-            (out / job.folder / RESULT).unlink(missing_ok=True)
+        coming = {job.folder for job in plan.jobs}
+        for job in plan.jobs if not dry else ():
+            _make_ready(out / job.folder, any(need.folder in coming for need, _ in job.needs.values()))
         write_json(out / PLAN, {"wanted": [plan.table.job(row).folder for row in plan.rows("to run")],
-                                "jobs": [_entry(job, plan.seconds[job.folder], out) for job in plan.jobs]})
+                                "jobs": [_entry(job, plan, coming, out) for job in plan.jobs]})
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(resources.files(__package__) / "Snakefile"),
                    "--directory", str(out), "--rerun-incomplete", "--keep-going", "--rerun-triggers", "mtime", "input", "params",
                    "--nolock", *(["--executor", executor, "--jobs", str(cores)] if executor else
                                  ["--cores", str(cores), "--resources", "gpu=1"]),
-                   *(["--dry-run"] if dry else []), "--config", f"plan={(out / PLAN).resolve()}", f"start={start}"]
+                   *(["--dry-run"] if dry else []), "--config", f"plan={(out / PLAN).resolve()}", f"start={Path.cwd()}"]
         if dry:
             return [subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout]
         with open(out / SAID, "w", encoding="utf-8") as said:
-            process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, env={**os.environ, "COLUMNS": "100"})
+            here = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])     # this very fsslib
+            process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, env={**os.environ, "PATH": here})
             others(process.pid)
             _watch(process, plan, out)
     failed = [job for job in plan.jobs if not (out / job.folder / RESULT).exists()]
@@ -53,25 +55,36 @@ def run(plan, out, cores=2, executor=None, dry=False):
     return [f"{job.folder}: {_last_line(out / job.folder / LOG)}" for job in failed]
 
 
-def _entry(job, seconds, out):
+def _make_ready(folder, anew):
+    """Clears a job's folder of a result that no longer fits, and of a start from files that come ``anew``; what a killed job
+    left is kept, to be resumed."""
+    if folder.exists() and (anew or (folder / RESULT).exists()):
+        stale = (folder / RESULT).exists() or (folder / STALE).exists()
+        shutil.rmtree(folder)
+        folder.mkdir()
+        if stale:
+            (folder / STALE).touch()
+    (folder / LOG).unlink(missing_ok=True)
+
+
+def _entry(job, plan, coming, out):
+    minutes = (3 * plan.seconds[job.folder] + plan.features[1]) / 60
     return {"folder": job.folder, "line": job.line(os.path.relpath(out)),
-            "needs": [f"{need.folder}/{RESULT}" for need, _ in job.needs.values()],
-            "resources": {"mem_mb": MEMORY_MB, "runtime": max(30, round(seconds / 60 * 3)), "gpu": int(job.gpu)}}
+            "needs": [f"{need.folder}/{RESULT}" for need, _ in job.needs.values() if need.folder in coming],
+            "resources": {"mem_mb": MEMORY_MB, "runtime": max(30, round(minutes)), "gpu": int(job.gpu)}}
 
 
 def _watch(process, plan, out):
-    """A bar of finished jobs while Snakemake works; an interruption is handed on, and Snakemake ends its jobs."""
-    bar = tqdm(total=len(plan.jobs), desc=plan.table.name, unit="job", mininterval=0.5 if sys.stderr.isatty() else 60)
-    try:
-        while process.poll() is None:
-            time.sleep(0.5)
-            bar.update(sum((out / job.folder / RESULT).exists() for job in plan.jobs) - bar.n)
-    except KeyboardInterrupt:
-        process.send_signal(signal.SIGINT)
-        process.wait()
-        raise
-    finally:
-        bar.close()
+    """A bar of finished jobs while Snakemake works; an interruption is handed on, and its jobs end with it."""
+    with tqdm(total=len(plan.jobs), desc=plan.table.name, unit="job", mininterval=0.5 if sys.stderr.isatty() else 60) as bar:
+        try:
+            while process.poll() is None:
+                time.sleep(0.5)
+                bar.update(sum((out / job.folder / RESULT).exists() for job in plan.jobs) - bar.n)
+        except KeyboardInterrupt:
+            process.send_signal(signal.SIGINT)
+            process.wait()
+            raise
 
 
 @contextlib.contextmanager
@@ -96,4 +109,4 @@ def _alone(out):
 
 def _last_line(path):
     lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines() if path.exists() else []
-    return lines[-1] if lines else "no word of it"
+    return lines[-1] if lines else "not started, or no word of it"

@@ -67,7 +67,8 @@ def _refuse_unpaired(one, other):
 
 
 def percent(value):
-    return round(100 * float(value), 2)
+    """In percent; None for NaN, a class that never occurred, since JSON has no NaN."""
+    return None if np.isnan(value) else round(100 * float(value), 2)
 
 
 def _interval(values):

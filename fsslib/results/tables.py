@@ -103,6 +103,8 @@ def cell(value, interval):
 
 def gap(difference):
     """A paired difference as text."""
+    if difference["difference"] is None:
+        return MISSING
     (low, high), seeds = difference["interval"], difference.get("seeds") or []
     return f"{difference['difference']:+.1f} ({low:+.1f} to {high:+.1f})" + (
         f" [{' '.join(f'{v:+.1f}' for v in seeds)}]" if len(seeds) > 1 else "")

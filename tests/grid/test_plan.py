@@ -8,12 +8,13 @@ from conftest import call
 
 from fsslib import cli
 from fsslib.basics import InputError
+from fsslib.basics.commands import job_digest
 from fsslib.basics.config import parse_options
 from fsslib.cli.options import about, class_ids, given
 from fsslib.episodes import base_classes, novel_classes
 from fsslib.grid import NAMES, Row, collect, load_table
 from fsslib.grid import jobs as jobs_module
-from fsslib.grid import merge, plan
+from fsslib.grid import merge, plan, run
 from fsslib.grid.cost import Rates, features, units
 from fsslib.models import model_class
 from fsslib.results import check_table
@@ -117,7 +118,11 @@ def test_a_block_stands_for_all_combinations(mine):
     (("fold: [0, 1]", "fold: [0, 0]"), "the row '1-shot, fold 0, seed 0' twice"),
     (("episodes: 3", "episode: 3"), "unknown key 'episode'"), (("[[5-shot, 1-shot]]", "[[5-shot, 2-shot]]"), "the difference"),
     (("episodes: 3", "training: best"), "block 2: found the unknown name 'best'"), (("kind: segmentation", "kind: masks"), "kind"),
-    (("episodes: 3", "size: large"), "size")])
+    (("episodes: 3", "size: large"), "block 2: size"), (("episodes: 3", "seed: 1"), "seed 1 of a row without training"),
+    (("episodes: 3", "each: [1]"), "each"), (("episodes: 3", "each: {shots: 1}"), "each"), (("label: fewer", "label: '{shot}'"), "label"),
+    (("episodes: 3", "testing: {out: x}"), "the option 'out'"), (("episodes: 3", "extractor: 5"), "block 2: found 5"),
+    (("episodes: 3", "training: {like: best}"), "like: best"), (("[[5-shot, 1-shot]]", "[[5-shot, fewer]]"), "lines on other episodes"),
+    (("differences", "published: [{tabel: '5'}]\ndifferences"), "published"), (("differences", "published: [{table: 99}]\ndifferences"), "published")])
 def test_bad_data_is_refused(tmp_path, change, word):
     (tmp_path / "bad.yaml").write_text(MINE.replace(*change))
     with pytest.raises(InputError, match=word):
@@ -176,9 +181,36 @@ def test_stored_rows_are_kept_and_not_repeated(mine):
 
 
 def test_a_stored_row_whose_settings_changed_is_to_run(mine):
+    """Its old number stands for nothing: while the row is not run it is missing."""
     stored(mine, mine.rows[:1])
     jobs_module.Path("mine.yaml").write_text(MINE.replace("size: 64", "size: 72"))
-    assert states(planned(load_table("mine.yaml"))) == ["to run"] * 5
+    changed = planned(load_table("mine.yaml"))
+    assert states(changed) == ["to run"] * 5
+    table = collect.collect(changed, "runs/grid", "tables", "c")
+    assert not table["rows"] and len(table["missing"]) == 5
+
+
+def test_a_stale_result_is_never_stored(mine):
+    """A result of other files lies here: the stored row is no stand-in, neither before nor after it is cleared away."""
+    stored(mine, mine.rows[:1])
+    finish(mine, mine.rows[:1])
+    path = jobs_module.Path("runs/grid") / mine.job(mine.rows[0]).folder / "result.json"
+    path.write_text(path.read_text().replace('"job": "', '"job": "0'))
+    assert states(planned(mine))[0] == "to run"
+    run._make_ready(path.parent, anew=False)
+    assert not path.exists() and states(planned(mine))[0] == "to run"
+
+
+def test_what_is_cleared_before_a_run(tmp_path):
+    """A killed start is kept to be resumed, unless what it reads comes anew; a stale result takes its checkpoint with it."""
+    for name, anew, kept in (("killed", False, True), ("anew", True, False), ("stale", False, False)):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "checkpoint.pt").touch()
+        if name == "stale":
+            (folder / "result.json").touch()
+        run._make_ready(folder, anew)
+        assert (folder / "checkpoint.pt").exists() == kept and not (folder / "result.json").exists()
 
 
 def test_a_pair_with_a_stored_row_needs_it_again(mine):
@@ -193,6 +225,33 @@ def test_a_pair_with_a_stored_row_needs_it_again(mine):
     assert (gap["label"], gap["minus"], gap["fold"], gap["difference"]) == ("5-shot", "1-shot", 0, 10.0)
 
 
+def test_what_another_table_ran_changes_no_stored_line(mine):
+    """One row of a stored pair of lines is here, with another score: lines that are compared are replaced all together."""
+    before = stored(mine, mine.rows[:4])
+    finish(mine, mine.rows[:1], miou=70.0)
+    assert states(planned(mine))[:4] == ["done", "stored", "stored", "stored"]
+    after = collect.collect(planned(mine), "runs/grid", "tables", "c")
+    assert all(after[part] == before[part] for part in ("rows", "means", "differences"))
+    finish(mine, mine.rows[1:4], miou=70.0)
+    after = collect.collect(planned(mine), "runs/grid", "tables", "c")
+    assert [row["miou"] for row in after["rows"]] == [70.0] * 4 and [m["miou"] for m in after["means"]] == [70.0] * 4
+
+
+SEEDS = MINE.replace('each: {shots: [1, 5], fold: [0, 1]}', 'training: {steps: 2}, each: {seed: [0], shots: [1, 5]}')
+
+
+def test_new_seeds_beside_a_stored_one_make_no_mean(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text(SEEDS)
+    table = load_table("mine.yaml")
+    assert len(stored(table, table.rows[:2])["means"]) == 2
+    (tmp_path / "mine.yaml").write_text(SEEDS.replace("seed: [0]", "seed: [0, 1]"))
+    table = load_table("mine.yaml")
+    finish(table, [row for row in table.rows if row.seed == 1], miou=70.0)
+    after = collect.collect(planned(table), "runs/grid", "tables", "c")
+    assert len(after["rows"]) == 4 and after["means"] == []
+
+
 def test_stored_differences_are_copied(mine):
     before = stored(mine, mine.rows[:4])
     assert len(before["differences"]) == 2
@@ -204,7 +263,24 @@ def test_a_table_never_loses_stored_rows(mine):
     stored(mine, mine.rows[:2])
     jobs_module.Path("mine.yaml").write_text(MINE.replace("fold: [0, 1]", "fold: [0]"))
     with pytest.raises(InputError, match="1 stored rows that the table no longer has"):
-        collect.collect(planned(load_table("mine.yaml")), "runs/grid", "tables", "c")
+        planned(load_table("mine.yaml"))
+
+
+def test_numbers_have_one_form_and_another_data_set_is_no_harm(mine, monkeypatch):
+    assert job_digest("train", [["--lr", "1e-3"], ["--steps", "2"]], "d") == job_digest("train", [["--steps", "2"], ["--lr", "0.001"]], "d")
+    assert job_digest("train", [["--lr", "1"]], "d") == job_digest("train", [["--lr", "1.0"]], "d") != job_digest("train", [["--lr", "2"]], "d")
+    finish(mine, mine.rows[:1])
+
+    def gone(name, split):
+        raise InputError("shapes", "no such folder", "it", "Fetch it.")
+    monkeypatch.setattr(jobs_module, "dataset_digest", gone)
+    assert states(planned(mine)) == ["done", *["impossible here"] * 4]       # merged from elsewhere: judged by its command
+
+
+def test_a_cluster_may_have_the_gpu(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    job = load_table("qgnet_vgg473").job(load_table("qgnet_vgg473").rows[0])
+    assert job.impossible(elsewhere=False) == "no GPU here" and job.impossible(elsewhere=True) == ""
 
 
 def test_what_cannot_run_here_says_why(mine, monkeypatch):
@@ -246,7 +322,7 @@ def test_folders_of_two_machines_are_joined(mine, monkeypatch, capsys):
     assert merge.merge(["there"], "here") == 1 and merge.merge(["there"], "here") == 0
     assert len(list(jobs_module.Path("here").rglob("result.json"))) == 3
     finish(mine, mine.rows[1:2], "there", miou=41.0)
-    with pytest.raises(InputError, match="found another result"):
+    with pytest.raises(InputError, match="found another outcome of evaluate/panet"):
         merge.merge(["there"], "here")
     jobs_module.Path("empty").mkdir()
     code, _, err = call(monkeypatch, capsys, "results", "merge", "empty")
@@ -262,6 +338,10 @@ def test_the_commands_of_results(mine, monkeypatch):
     assert "fewer   40.0 ± 0.0°" in shown and "5-shot - 1-shot" in shown     # three episodes where the table has six
     listed = CliRunner().invoke(cli.cli, ["results", "list", "--results", str(FOLDER)]).output
     assert "chosen_voc       56 of  56 rows" in listed and len(listed.splitlines()) == len(NAMES)
+    for wrong, word in (("testing: {drop: 1}", "No such option"), ("episodes: 3, training: {steps: many}", "not a valid integer")):
+        jobs_module.Path("mine.yaml").write_text(MINE.replace("episodes: 3", wrong))
+        told = CliRunner().invoke(cli.cli, ["results", "run", "mine.yaml", "--results", "tables"])
+        assert told.exit_code == 2 and word in told.output
     jobs_module.Path("mine.yaml").write_text(MINE.replace("size: 64", "size: 72"))
     told = CliRunner().invoke(cli.cli, ["results", "run", "mine.yaml", "--results", "other"], input="n\n")
     assert told.exit_code == 1 and "start?" in told.output and not list(jobs_module.Path("other").iterdir())

@@ -116,14 +116,31 @@ def test_a_changed_option_repeats_its_row_alone(undisturbed, tmp_path):
     assert outcome(folder)[0][0] == outcome(undisturbed)[0][0] and outcome(folder)[0][1] != outcome(undisturbed)[0][1]
 
 
+def test_an_evaluation_alone(undisturbed, tmp_path):
+    """Killed in the last job, or a new row on a training that is there: the training is taken as it is. A space in the path."""
+    folder = tmp_path / "an evaluation"
+    shutil.copytree(undisturbed, folder)
+    lost = sorted(folder.glob("runs/grid/evaluate/*/result.json"))[0]
+    lost.unlink()
+    before = stamps(folder / "runs")
+    assert "1 x evaluate: about" in finished(folder, "--yes")
+    assert lost.exists() and {path: stamp for path, stamp in stamps(folder / "runs").items() if path in before} == before
+    assert outcome(folder) == outcome(undisturbed)
+
+
 @pytest.mark.slow
 def test_a_changed_input_repeats_what_rests_on_it(undisturbed, tmp_path):
-    """The file of a training's configuration is another one: its digest stands in the result and is compared."""
+    """The file of a training's configuration is another one: its digest stands in the result and is compared. A dry run, on a
+    cluster too, touches nothing; the run starts anew, not from the old checkpoint."""
     folder = tmp_path / "input"
     shutil.copytree(undisturbed, folder)
-    (folder / "quick.yaml").write_text("checkpoint_every: 10\nprecision: '32'\n")
-    said = finished(folder, "--dry-run")
-    assert "2 to run" in said and "2 x train, 2 x evaluate" in said
+    (folder / "quick.yaml").write_text("checkpoint_every: 10\nprecision: '32'\nmomentum: 0.5\n")
+    before = stamps(folder / "runs")
+    for executor in ((), ("--executor", "slurm")):
+        said = finished(folder, "--dry-run", *executor)
+        assert "2 to run" in said and "2 x train, 2 x evaluate" in said and stamps(folder / "runs") == before
+    finished(folder, "--yes")
+    assert outcome(folder)[3][0]["loss"] != outcome(undisturbed)[3][0]["loss"] and "2 done" in finished(folder, "--yes")
 
 
 def test_dry_run_and_cluster(tmp_path):
