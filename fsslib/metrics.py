@@ -12,14 +12,16 @@ class EpisodeScores:
 
     ``classes``: the class ids that the mean runs over. ``absent``: how a class that the truth of an episode does
     not show is treated: ``"counted"`` (its false positives enter the union; a class that never occurs scores 0, as
-    in PFENet, BAM, HSNet) or ``"ignored"`` (PANet: they do not; a class that never occurs is NaN).
+    in PFENet, BAM, HSNet) or ``"ignored"`` (PANet: they do not; a class that never occurs is NaN). In FB-IoU
+    "counted" takes any way for foreground; "ignored" sums I and U of the ways that the truth shows, so that one way
+    taken for another is an error, and leaves out a background that it does not show (PANet's util/metric.py).
     """
 
     def __init__(self, classes, absent="counted"):
         if absent not in ("counted", "ignored"):
             raise InputError("absent", repr(absent), "'counted' or 'ignored'", "Correct the rule.")
         self.classes, self.absent = tuple(int(c) for c in classes), absent
-        self.rows = []           # (query id, class ids, I per way, U per way, (I, U) background, (I, U) any foreground)
+        self.rows = []           # (query id, class ids, I per way, U per way, (I, U) background, (I, U) foreground)
 
     def __len__(self):
         return len(self.rows)
@@ -39,11 +41,13 @@ class EpisodeScores:
         def overlap(a, b):
             return int((a & b).sum()), int((a | b).sum())
 
-        ways = [overlap(p == n, t == n) for n in range(1, len(class_ids) + 1)]
+        background, *ways = [overlap(p == n, t == n) for n in range(len(class_ids) + 1)]
+        foreground = overlap(p > 0, t > 0)
         if self.absent == "ignored":
-            ways = [pair if (t == n).any() else (0, 0) for n, pair in enumerate(ways, 1)]
+            background, *ways = [pair if (t == n).any() else (0, 0) for n, pair in enumerate([background, *ways])]
+            foreground = tuple(map(sum, zip(*ways)))
         self.rows.append((str(query), [int(c) for c in class_ids], [i for i, _ in ways], [u for _, u in ways],
-                          overlap(p == 0, t == 0), overlap(p > 0, t > 0)))
+                          background, foreground))
 
     def _sums(self):
         """Per query image: I, U float64 (Q, C) over classes, and (Q, 2) over background and foreground."""
@@ -72,7 +76,7 @@ class EpisodeScores:
     def fb_iou(self):
         """Mean of background and foreground IoU, classes merged, in 0..1."""
         _, _, i, u = self._sums()
-        return float(_iou(i.sum(0), u.sum(0), "counted").mean())
+        return float(_iou(i.sum(0), u.sum(0), self.absent).mean())
 
     def intervals(self, level=0.95, seed=0):
         """dict with ``"miou"`` and ``"fb_iou"``: (low, high) of a bootstrap over *query images*.
@@ -91,7 +95,7 @@ class EpisodeScores:
         if self.absent == "counted":
             iou[:, never] = 0                                  # as in miou(): a class that never occurs counts 0
         miou = np.nanmean(iou, axis=1)
-        return miou, _iou(times @ fb_i, times @ fb_u, "counted").mean(1)
+        return miou, np.nanmean(_iou(times @ fb_i, times @ fb_u, self.absent), axis=1)
 
     def difference(self, other, level=0.95, seed=0):
         """(self - other, (low, high)) of mIoU on the *same* episodes: both are resampled together.

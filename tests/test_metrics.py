@@ -76,6 +76,34 @@ def test_several_ways():
     assert partly.per_class()[4] == 2 / 4 and np.isnan(partly.per_class()[7])
 
 
+def panet(pairs, ways):
+    """PANet's rule in plain loops: a label that a pair's truth does not show is left out of the pair; the foreground
+    sums the classes. Returns (background, foreground) IoU."""
+    hit, wrong = np.zeros((2, ways + 1))
+    for guess, truth in pairs:
+        for label in range(ways + 1):
+            inside = {p for p in zip(*np.where(truth == label))}
+            if inside:
+                answered = {p for p in zip(*np.where((guess == label) & (truth != 255)))}
+                hit[label] += len(inside & answered)
+                wrong[label] += len(inside ^ answered)
+    i, u = (hit[0], hit[1:].sum()), (hit[0] + wrong[0], (hit + wrong)[1:].sum())
+    return i[0] / u[0], i[1] / u[1]
+
+
+@pytest.mark.parametrize("ways", [1, 2])
+def test_fb_iou_as_panet_counts(ways):
+    rng = np.random.default_rng(5)
+    truths = [rng.choice([0, 1, 255], (6, 7)), np.ones((6, 7), int), rng.choice([0, ways, 255], (6, 7))]      # the second: no background
+    pairs = [(rng.integers(0, ways + 1, (6, 7)), truth) for truth in truths]
+    scores = scored(*[(guess, truth, [7, 4][:ways]) for guess, truth in pairs], classes=(4, 7), absent="ignored")
+    assert scores.fb_iou() == pytest.approx(sum(panet(pairs, ways)) / 2)
+    confused = scored((np.array([[2, 0]]), np.array([[1, 0]]), [7, 4]), classes=(4, 7), absent="ignored")
+    assert confused.fb_iou() == (1 + 0) / 2                          # one way for another is an error
+    merged = scored((np.array([[2, 0]]), np.array([[1, 0]]), [7, 4]), classes=(4, 7))
+    assert merged.fb_iou() == 1                                      # the others' rule: any way is foreground
+
+
 def test_shapes_must_agree():
     with pytest.raises(InputError, match=r"shape \(3, 3\)"):
         EpisodeScores((1,)).update(GUESS, TRUTH[:2], [1], "q")

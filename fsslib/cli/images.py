@@ -1,6 +1,7 @@
-"""``fsslib data``: download, check and segment data sets."""
+"""``fsslib data``: download, check, convert and segment data sets."""
 
 import sys
+from pathlib import Path
 
 import click
 
@@ -10,7 +11,7 @@ from .options import DATASET, ROOT
 
 @cli.group()
 def data():
-    """Download and check data sets."""
+    """Download, check, convert and segment data sets."""
 
 
 @data.command()
@@ -27,11 +28,26 @@ def fetch(name, root):
 @click.argument("name")
 @ROOT
 def check(name, root):
-    """Read every file of a data set: what is there, missing, damaged."""
+    """Read every file of a data set (voc, folder): what is there, missing, damaged, odd."""
     from ..datasets import check as checking
     rows = checking.check(name, root)
     click.echo(checking.table(rows))
     sys.exit(1 if any(row.state == "damaged" for row in rows) else 0)
+
+
+@data.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--colours", type=click.Path(path_type=Path), metavar="LABELMAP", help="Text file, name:red,green,blue a line, as CVAT "
+              "writes it; not needed for masks of 0 and 255.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the new masks (else FOLDER_numbers); must be empty.")
+def masks(folder, colours, out):
+    """Write masks of colours, or of 0 and 255, as class numbers; the masks in FOLDER stay as they are."""
+    from ..datasets.colours import convert_masks
+    out, smoothed = convert_masks(folder, colours, out)
+    for name, count in smoothed.items():
+        click.echo(f"{name}: {count} px of other colours, as smoothed edges have them, are 255 (ignored)")
+    click.echo(f"{out}: the masks with class numbers, named in {folder.parent / 'classes.txt'}. To use them rename {folder.name} "
+               f"and call {out.name} {folder.name}.")
 
 
 @data.command()

@@ -95,6 +95,7 @@ def _stamp(path):
     try:
         status = Path(path).stat()
     except OSError as error:
-        raise InputError(path, "no such file", "every image and mask of the list",
-                         "Put the file back or take its entry out of the list.") from error
+        found = "no such file" if isinstance(error, FileNotFoundError) else f"a file that cannot be read ({error.strerror})"
+        raise InputError(path, found, "every image and mask of the list",
+                         "Put the file back, correct its permissions, or take its entry out of the list.") from error
     return [str(Path(path).absolute()), status.st_size, status.st_mtime_ns]

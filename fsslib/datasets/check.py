@@ -14,7 +14,7 @@ SHOWN = 5
 
 @dataclass(frozen=True)
 class Row:
-    """``state``: "ok", "less" (fewer than published), "missing" or "damaged"."""
+    """``state``: "ok", "less" (fewer than published), "missing", "damaged", or "look": read, but is it meant so?"""
     what: str
     found: str
     expected: str
@@ -31,12 +31,8 @@ def check(name, root=None):
     if name == "voc":
         return _check_voc(find_tree(root))
     if name == "folder":
-        from .folder import Folder
-        data = Folder(root)
-        rows = [Row("images with a mask", str(len(data)), "1 or more", "ok"),
-                Row("images without a mask", str(len(data.unlabelled)), "any", "ok")]
-        return rows + _read_all(range(len(data)), data.__getitem__) \
-            + _read_all(data.unlabelled, read_image, "unlabelled images")
+        from .check_folder import check_folder
+        return check_folder(root)
     raise InputError("data set", repr(name), "'voc' or 'folder'",
                      "Correct the name; 'shapes' checks itself when it is opened.")
 
@@ -74,14 +70,14 @@ def _check_voc(tree):
                 rows.append(Row(f"  entries without {what}", str(len(lost)), "0", "missing", _some(lost)))
         every.update(dict.fromkeys(ids))
     pairs, _ = find_files(tree, every)
-    return rows + _read_all([pair for pair in pairs if all(pair)], _read_pair)
+    return rows + read_all([pair for pair in pairs if all(pair)], _read_pair)
 
 
 def _read_pair(pair):
     read_mask(pair[1], 20, read_image(pair[0]).shape[:2])
 
 
-def _read_all(items, read, what="images and masks read"):
+def read_all(items, read, what="images and masks read"):
     """One row with the count, and one for each file that cannot be used (the first few by name)."""
     damaged = []
     for item in tqdm(items, desc="check", unit="image", disable=None):

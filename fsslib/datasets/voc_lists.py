@@ -71,7 +71,7 @@ def find_tree(root=None):
 def read_list(path, cure=FETCH):
     """Ids of a list file, each once, in its order. A line may hold paths: the first one's stem is the id."""
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()      # Notepad puts a mark in front
     except OSError as error:
         raise InputError(path, f"no list ({error.strerror})", "a text file with one image a line", cure) from error
     except UnicodeDecodeError as error:

@@ -12,8 +12,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 
 from ..basics.seeds import stream
-from .transforms import image_to_input, mask_to_input
-from .transforms import IMAGENET_MEAN
+from .transforms import IMAGENET_MEAN, image_to_input, mask_to_input, nearest
 
 LONG_SIDE = 500 / 473        # of a VOC photo over PFENet's crop: its training pictures are cut, not shrunk
 SCALES, DEGREES, KEPT, TRIES = (0.9, 1.1), 10.0, 0.85, 31
@@ -81,7 +80,8 @@ class _Change:
     def moved(self, picture):
         """Resized, rotated, mirrored: (...,h,w), images bilinear, masks nearest (chosen by their tv_tensors type)."""
         is_mask = isinstance(picture, tv_tensors.Mask)
-        picture = v2.functional.resize(picture, self.shape, antialias=False)
+        picture = (tv_tensors.Mask(torch.from_numpy(nearest(picture[0].numpy(), *self.shape))[None]) if is_mask
+                   else v2.functional.resize(picture, self.shape, antialias=False))
         if self.degrees:
             picture = v2.functional.rotate(picture, self.degrees, fill=255 if is_mask else list(IMAGENET_MEAN),
                                            interpolation=InterpolationMode.NEAREST if is_mask else

@@ -8,7 +8,7 @@ from tqdm.auto import tqdm
 from .. import datasets
 from ..basics.errors import InputError
 from ..basics.storage import read_json, sha256_json, writable_folder, write_json
-from ..datasets.reading import read_mask
+from ..datasets.reading import read_numbers
 from ..episodes.protocols import get_protocol
 from ..episodes.sampler import EpisodeList
 from ..metrics import EpisodeScores
@@ -17,7 +17,6 @@ from .scoring import in_percent, protocol_episodes, summary, truth_of
 
 CONFIG = ("dataset", "split", "fold", "classes", "shots", "ways", "protocol", "size", "resize", "scored")
 KEYS = {*CONFIG, "absent", "digest", "episodes", "list_digest"}
-PNG = b"\x89PNG\r\n\x1a\n"
 WRITE = "Write the list with fsslib score episodes, and leave it as it is."
 SAVE = "Save it again as an 8-bit grey PNG of way numbers, with PIL: Image.fromarray(mask.astype('uint8')).save(path)."
 
@@ -130,12 +129,9 @@ def read_answer(path, ways, shape, whose):
     ``whose``: what has that shape, in words. Anything but 0 to ``ways`` in 8 bits raises InputError.
     """
     try:
-        labels = read_mask(path, 254)                            # every value: what a wrong one means is told below
+        labels = read_numbers(path)                              # every value: what a wrong one means is told below
     except InputError as error:
         raise InputError(path, error.found, "a PNG with one 8-bit number a pixel", SAVE) from error
-    with open(path, "rb") as file:
-        if file.read(len(PNG)) != PNG:                           # Pillow goes by the content: a renamed JPEG opens, too
-            raise InputError(path, "another format under the name of a PNG", "a PNG, which keeps every number", SAVE)
     if labels.shape != shape:
         raise InputError(path, f"a mask of {labels.shape[1]}x{labels.shape[0]} px",
                          f"{shape[1]}x{shape[0]} px, the size of {whose}",
@@ -149,7 +145,7 @@ def read_answer(path, ways, shape, whose):
         elif values[-1] == 255:
             cure = "Answer every pixel: only the truth has pixels that do not count."
         raise InputError(path, found, whole, cure)
-    return labels
+    return labels.astype(np.uint8)
 
 
 def writable_file(path):

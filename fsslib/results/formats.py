@@ -10,7 +10,7 @@ from string import Template
 from ..basics.errors import InputError
 from ..basics.storage import atomic_path, write_json
 from .schema import check_table
-from .tables import displays
+from .tables import displays, foot
 
 PAGE = Path(__file__).with_name("page.html")         # its columns sort
 
@@ -47,10 +47,11 @@ def write_table(table, folder):
         csv.writer(rows, lineterminator="\n").writerows([header, *lines, []])
     texts = {
         "md": f"# {table['title']}\n\n{table['shows']}\n\n`{table['command']}`\n\n"
-              + "\n\n".join(f"{caption}:\n\n{to_markdown(header, lines)}" for caption, header, lines in shown) + "\n",
+              + "\n\n".join([*(f"{caption}:\n\n{to_markdown(header, lines)}" for caption, header, lines in shown), *foot(table)])
+              + "\n",
         "csv": rows.getvalue().rstrip("\n") + "\n",
         "html": Template(PAGE.read_text(encoding="utf-8")).substitute(title=html.escape(table["title"]), shows=html.escape(table["shows"]), command=table["command"],
-                            tables="".join(to_html(header, lines, caption) for caption, header, lines in shown))}
+                            tables="".join(to_html(header, lines, caption) for caption, header, lines in shown) + "".join(f"<p>{line}</p>" for line in foot(table)))}
     for kind, text in texts.items():
         with atomic_path(folder / f"{name}.{kind}") as part:
             part.write_text(text, encoding="utf-8")
@@ -64,7 +65,7 @@ def as_text(stored, where="result file"):
         lines = Counter(name.rpartition(", fold")[0] for name in table["missing"])
         waiting = ["waiting: " + "; ".join(f"{label} ({count})" for label, count in lines.items())] if lines else []
         return "\n\n".join([f"{table['title']}\n{table['shows']}", *(to_text(header, lines) for _, header, lines in displays(table)),
-                            *waiting])
+                            *foot(table), *waiting])
     try:
         if stored["miou"] is None:
             return "mIoU not defined: a class never occurred; score more episodes"

@@ -22,7 +22,8 @@ def check_table(table, where="table"):
     ``table``: its name · ``title``, ``shows``: a line and a sentence · ``kind``: of its rows, a key of ``ROW`` · ``command``:
     what writes it again · ``labels``: lines in their order · ``rows``: one a fold and seed of a line, with the ``commands``
     that make it · ``means``: over seeds, and over the folds as fold -1 · ``differences``: paired, ``label`` less ``minus`` ·
-    ``missing``: rows that wait · ``published``: the papers' rows beside them. Scores are in percent, intervals are 95 %.
+    ``missing``: rows that wait · ``published``: the papers' rows beside them. A row with ``older`` was measured under an earlier
+    rule (``tables.foot`` says which). Scores are in percent, intervals are 95 %.
     """
     def refuse(found, expected):
         raise InputError(where, found, expected, "Give a table of figures/results; `fsslib results run NAME` writes it again.")

@@ -121,3 +121,10 @@ def _score(table, label, fold):
     fewer = any(row.get("episodes", wanted) < wanted for row in rows)
     seeds = len(found.get("seeds") or ())
     return cell(found["miou"], found["interval"]) + (f" ({seeds})" if seeds > 1 else "") + FEWER * fewer
+
+
+def foot(table):
+    """Sentences below a table: which of its rows an earlier rule measured."""
+    older = sum(bool(row.get("older")) for row in table["rows"])
+    return [f"{older} of {len(table['rows'])} rows were measured before labels were resized as the official code does (they took "
+            "a neighbouring pixel for some 5 of an image's) and PANet's FB-IoU left out what a query does not show."] if older else []

@@ -166,6 +166,11 @@ def test_lists_that_cannot_be_built(root):
     refused(lambda: build_list(find_tree(root), "pfenet"), path, "no such file", "train_noval.txt")
 
 
+def test_a_list_from_windows(tmp_path):
+    (tmp_path / "list.txt").write_bytes("\ufeffa\r\nb\r\n".encode())
+    assert read_list(tmp_path / "list.txt") == ("a", "b")
+
+
 def test_empty_and_binary_list(tmp_path):
     (tmp_path / "a.txt").write_text("\n\n")
     refused(lambda: read_list(tmp_path / "a.txt"), tmp_path / "a.txt", "an empty list", "fsslib data fetch voc")

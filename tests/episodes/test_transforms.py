@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from fsslib.basics.errors import InputError
-from fsslib.episodes.transforms import check_geometry, image_to_input, mask_to_input, padded_content, to_truth
+from fsslib.episodes.transforms import check_geometry, image_to_input, mask_to_input, nearest, padded_content, to_truth
 
 
 def bilinear(image, height, width):
@@ -62,6 +62,28 @@ def test_masks_lie_where_images_lie():
         assert ids.dtype == torch.uint8 and ids.shape == (41, 41)
     padded = mask_to_input(mask, 41, "pad")
     assert (padded[24:] == 255).all() and (padded[:, 40:] == 255).all() and (padded[:24, :40] != 255).all()
+
+
+@pytest.mark.parametrize("shape, size", [((375, 500), 473), ((333, 500), 473), ((500, 334), 225), ((120, 160), 473)])
+def test_labels_are_resized_as_the_official_code_does(shape, size):
+    """Row y of the result is row floor(y * (H / h)), in exact fractions but for the quotient, which OpenCV keeps as a double."""
+    y, x = np.indices(shape)
+    h, w = padded_content(shape, size)
+    for axis, (of, to) in enumerate(zip(shape, (h, w))):
+        taken = nearest((y, x)[axis], h, w)
+        assert np.moveaxis(taken, axis, 0)[:, 0].tolist() == [int(k * (of / to)) for k in range(to)]
+        assert (np.ptp(taken, axis=1 - axis) == 0).all()                     # the other axis does not matter
+    mask = np.random.default_rng(0).integers(0, 21, shape, dtype=np.uint8)
+    assert (mask_to_input(mask, size, "pad")[:h, :w].numpy() == nearest(mask, h, w)).all()
+
+
+def test_pad_down_keeps_a_small_image_and_shrinks_a_large_one():
+    small, large = (np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8) for shape in ((30, 41), (80, 100)))
+    found = image_to_input(small, 65, "pad_down")
+    np.testing.assert_allclose(found[:, :30, :41].permute(1, 2, 0), small / 255, atol=1e-6)
+    assert not found[:, 30:].any() and not found[:, :, 41:].any()
+    assert (mask_to_input(small[..., 0], 65, "pad_down")[:30, :41].numpy() == small[..., 0]).all()
+    torch.testing.assert_close(image_to_input(large, 65, "pad_down"), image_to_input(large, 65, "pad"))
 
 
 @pytest.mark.parametrize("resize", ["pad", "square"])

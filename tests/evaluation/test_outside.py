@@ -153,19 +153,19 @@ WRONG = {
     "other digits": (save(blank("L"), "٣.png"), ("a name that is no number",)),
     "twice": (save(blank("L"), "3.png"), ("000003.png and 3.png, both number 3", "one file an episode")),
     "jpeg": (save(blank("L"), "000003.jpg"), ("'000003.jpg', a JPEG", "JPEG changes the numbers")),
-    "jpeg called png": (save(blank("L"), format="JPEG"), ("000003.png: found another format under the name of a PNG",)),
+    "jpeg called png": (save(blank("L"), format="JPEG"), ("000003.png: found a mask stored as JPEG called .png",)),
     "sideways": (save(blank("L", (48, 64))), ("found a mask of 48x64 px, expected 64x48 px, the size of its query image toy",)),
     "input size": (save(blank("L", (473, 473))), ("found a mask of 473x473 px, expected 64x48 px",)),
-    "colours": (save(blank("RGB")), ("found an RGB image (colours)", "one 8-bit number a pixel", "grey PNG")),
-    "colours and alpha": (save(blank("RGBA")), ("found an RGBA image", "grey PNG")),
-    "grey and alpha": (save(blank("LA")), ("found a grey image with transparency", "grey PNG")),
-    "16 bits": (save(blank("I;16")), ("found a 16-bit or float image", "one 8-bit number a pixel")),
+    "colours": (save(Image.new("RGB", (64, 48), "red")), ("found colours (1 of them, as (255, 0, 0))", "one 8-bit number a pixel", "grey PNG")),
+    "colours and alpha": (save(blank("RGBA")), ("found colours", "grey PNG")),
+    "grey and alpha": (save(blank("LA")), ("found colours", "grey PNG")),
+    "16 bits": (save(Image.fromarray(np.full((48, 64), 300, np.uint16))), ("found the value 300", "0 (background) and 1")),
     "a class id": (with_values(1, 2), ("found the value 2, expected 0 (background) and 1 (object)", "not the class id")),
     "void": (with_values(1, 255), ("found the value 255", "Answer every pixel")),
     "0 and 255": (with_values(255), ("found a mask of 0 and 255", "Save 1 for the object instead of 255")),
     "all 255": (save(Image.new("L", (64, 48), 255)), ("found a mask of 255, expected 0", "instead of 255")),
     "cut short": (cut, ("000003.png: found a damaged image", "Save it again")),
-    "no byte": (write(b""), ("000003.png: found no image", "Save it again")),
+    "no byte": (write(b""), ("000003.png: found an empty file", "Save it again")),
     "text": (write(b"0 0 1 1 0"), ("000003.png: found no image", "Save it again")),
     "a folder inside": (to_folder, ("000003.png: found a folder, expected a PNG",))}
 
@@ -204,7 +204,8 @@ def test_sizes_and_values_of_another_protocol(toy, tmp_path):
         with pytest.raises(InputError) as error:
             score_masks(folder, tmp_path / "list.json")
         assert word in str(error.value)
-    assert score_masks(save_all(tmp_path / "right", [np.full((417, 417), 2)]), tmp_path / "list.json")["fb_iou"] > 0
+    halves = np.repeat([[1], [2]], [208, 209], 0).repeat(417, 1)         # each way somewhere
+    assert score_masks(save_all(tmp_path / "right", [halves]), tmp_path / "list.json")["fb_iou"] > 0
 
 
 EDITS = {"scored": "input", "absent": "ignored", "size": 321, "resize": "square", "protocol": "bam", "classes": [1, 2, 3],
