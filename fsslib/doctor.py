@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from .basics.errors import InputError
-from .basics.storage import cache_dir, data_dir
+from .basics.storage import data_dir, writable_cache
 
 NEEDED = ("torch", "torchvision", "timm", "numpy", "pillow", "safetensors", "click", "tqdm", "pyyaml", "filelock")
 NOTEBOOKS = ("jupyterlab", "ipywidgets", "matplotlib", "scikit-image", "papermill", "nbclient",
@@ -29,7 +29,7 @@ def examine():
     """A list of Findings about Python, packages, device, memory, disk and data."""
     rows = [Finding("Python", sys.version_info >= (3, 11), sys.version.split()[0], "Use Python 3.11 or newer.", True)]
     rows += [_package(name, True) for name in NEEDED] + [_package(name, False) for name in NOTEBOOKS]
-    rows += [_operators(), _device(), _memory(), *_folders(), _weights()]
+    rows += [_operators(), _device(), _memory(), _cache(), _voc(), _weights()]
     return rows
 
 
@@ -69,16 +69,24 @@ def _memory():
     return Finding("memory", gib >= 4, f"{gib:.0f} GiB", "The notebooks want 4 GiB; close other programs.")
 
 
-def _folders():
+def _cache():
     try:
-        folder = cache_dir()
-        free = shutil.disk_usage(folder).free / 1e9
-        yield Finding("cache folder", free > 2, f"{folder}, {free:.0f} GB free", "Set FSSLIB_CACHE to a larger disk.")
+        folder = writable_cache()
     except InputError as error:
-        yield Finding("cache folder", False, error.found, error.cure, True)
-    voc = data_dir() / "VOCdevkit"
-    yield Finding("PASCAL VOC", voc.is_dir(), f"{voc}{'' if voc.is_dir() else ' (not there)'}",
-                  "Optional: fsslib data fetch voc, or set FSSLIB_DATA to the folder that holds VOCdevkit.")
+        prepared = os.access(error.where, os.R_OK | os.X_OK) and os.path.isdir(error.where)
+        return Finding("cache folder", False, f"{error.where}: {error.found}",
+                       ("What is in it is used; to add to it: " if prepared else "") + error.cure, not prepared)
+    free = shutil.disk_usage(folder).free / 1e9
+    return Finding("cache folder", free > 2, f"{folder}, {free:.0f} GB free", "Set FSSLIB_CACHE to a larger disk.")
+
+
+def _voc():
+    try:
+        voc = data_dir() / "VOCdevkit"
+    except InputError as error:
+        return Finding("PASCAL VOC", False, f"{error.where}: {error.found}", error.cure)
+    return Finding("PASCAL VOC", voc.is_dir(), f"{voc}{'' if voc.is_dir() else ' (not there)'}",
+                   "Optional: fsslib data fetch voc, or set FSSLIB_DATA to the folder that holds VOCdevkit.")
 
 
 def _weights():

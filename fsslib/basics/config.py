@@ -10,7 +10,8 @@ from pathlib import Path
 
 import yaml
 
-from .errors import InputError
+from .errors import InputError, not_readable
+from .storage import user_path
 
 _NAMES = {str: "text", int: "a whole number", float: "a number", bool: "true or false", dict: "keys with values",
           list: "a list", type(None): "nothing"}
@@ -40,9 +41,11 @@ def load(cls, source, where=None):
     """
     if isinstance(source, dict):
         return _build(cls, source, where or cls.__name__)
-    path = Path(source)
+    path = user_path(source)
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
+    except PermissionError as error:
+        raise not_readable(path, "a YAML file") from error
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(path, f"no readable file ({getattr(error, 'strerror', None) or error})", "a YAML file",
                          "Correct the path.") from error
@@ -51,6 +54,8 @@ def load(cls, source, where=None):
         raise InputError(f"{path}, line {mark.line + 1}" if mark else path,
                          f"no valid YAML ({getattr(error, 'problem', None) or error})", "a YAML file",
                          "Correct the line.") from error
+    except (ValueError, RecursionError) as error:            # 2024-13-01, a number of thousands of digits, too many brackets
+        raise InputError(path, f"a value that YAML cannot read ({error})", "a YAML file", "Put it in quotes.") from error
     return _build(cls, content, str(path))
 
 
@@ -65,12 +70,22 @@ def parse_options(pairs, known):
         if name not in known:
             raise InputError(f"option {pair!r}", f"the unknown name {name!r}", f"one of {', '.join(known)}",
                              "Correct the name.")
-        value = yaml.safe_load(text)
+        try:
+            value = yaml.safe_load(text)
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            raise InputError(f"option {name}", f"{text[:60]!r}, which YAML cannot read", f"a value like {_example(known[name])}",
+                             f"Correct it, and put it in quotes for the shell: --option '{name}={_example(known[name])}'."
+                             ) from error
         kind = type(known[name])
         if kind is not type(None):
             value = _convert(kind, value, f"option {name}")
         options[name] = tuple(value) if isinstance(value, list) else value
     return options
+
+
+def _example(default):
+    """A default as it is written in YAML, on one line."""
+    return yaml.safe_dump(default, default_flow_style=True).split("\n")[0]
 
 
 def at_least(config, **least):

@@ -14,3 +14,9 @@ class InputError(ValueError):
 
     def __reduce__(self):                    # so that it comes whole out of a worker process
         return type(self), (self.where, self.found, self.expected, self.cure)
+
+
+def not_readable(path, expected):
+    """InputError of a file or folder that is there and may not be read: neither missing nor damaged."""
+    return InputError(path, "no permission to read it", expected, 
+                      f"Let its owner allow it: chmod a+r {path} (and a+x for the folders above it).")

@@ -7,24 +7,51 @@ import os
 import tempfile
 from pathlib import Path
 
-from .errors import InputError
+from .errors import InputError, not_readable
+
+CACHE_CURE = "Set FSSLIB_CACHE to a folder you may write to."
+
+
+def user_path(path, cure="Set HOME, or write the path out."):
+    """``path`` with a leading ``~`` as the home folder: a shell leaves it alone behind ``--out=``, and so does a container's
+    variable. A user without a home folder (a number without a name) raises InputError.
+    """
+    found = Path(os.path.expanduser(path))
+    if found.parts[:1] == ("~",):
+        raise InputError(path, "no home folder of this user", "one for ~ to stand for", cure)
+    return found
 
 
 def cache_dir(*parts):
-    """Folder of generated data and indices: ``$FSSLIB_CACHE``, else ``~/.cache/fsslib``; made if missing."""
-    root = Path(os.environ.get("FSSLIB_CACHE") or Path.home() / ".cache" / "fsslib")
-    return writable_folder(root.joinpath(*parts), "Set FSSLIB_CACHE to a folder you may write to.")
+    """Folder of generated data and indices: ``$FSSLIB_CACHE``, else ``~/.cache/fsslib``. Not made here: a prepared cache may
+    be read only."""
+    return user_path(os.environ.get("FSSLIB_CACHE") or "~/.cache/fsslib", CACHE_CURE).joinpath(*parts)
+
+
+def writable_cache(*parts):
+    """``cache_dir(*parts)`` as a folder that exists and takes files; else InputError."""
+    return writable_folder(cache_dir(*parts), CACHE_CURE)
+
+
+def scratch_dir(*parts):
+    """Folder of what outlives no process (locks, features of one run): in the cache, or, where that takes no files, in the
+    system's temporary folder."""
+    try:
+        return writable_cache(*parts)
+    except InputError:
+        user = os.getuid() if hasattr(os, "getuid") else "user"
+        return writable_folder(Path(tempfile.gettempdir(), f"fsslib-{user}", *parts), CACHE_CURE)
 
 
 def data_dir():
     """Folder of downloaded data sets: ``$FSSLIB_DATA``, else ``data`` in the cache folder (not made here)."""
-    return Path(os.environ.get("FSSLIB_DATA") or
-                Path(os.environ.get("FSSLIB_CACHE") or Path.home() / ".cache" / "fsslib") / "data")
+    folder = os.environ.get("FSSLIB_DATA")
+    return user_path(folder, "Set FSSLIB_DATA to a path without ~.") if folder else cache_dir("data")
 
 
 def writable_folder(path, cure):
     """``path`` as a folder that exists and takes files; raises InputError naming ``cure`` otherwise."""
-    path = Path(path)
+    path = user_path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
@@ -40,11 +67,11 @@ def writable_folder(path, cure):
 def at_work(folder):
     """Holds ``folder`` for one process at a time; a second one waits and says so. A killed holder lets go.
 
-    The lock lies in the cache: the folder is made by what is written there, and not at all where nothing is.
+    The lock lies in the cache (``scratch_dir``): the folder is made by what is written there, and not at all where nothing is.
     """
     import filelock
     name = hashlib.sha256(str(Path(folder).resolve()).encode()).hexdigest()[:20]
-    lock = filelock.FileLock(cache_dir("locks") / name)
+    lock = filelock.FileLock(scratch_dir("locks") / name)
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
@@ -59,7 +86,7 @@ def at_work(folder):
 @contextlib.contextmanager
 def atomic_path(path):
     """Yields a temporary path beside ``path``; it takes the name ``path`` only if the block ends well."""
-    path = Path(path)
+    path = user_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -80,11 +107,13 @@ def write_json(path, value):
 def read_json(path, cure="Delete it; it is written again."):
     """The value in a JSON file; a missing or damaged file raises InputError with ``cure``."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(user_path(path).read_text(encoding="utf-8"))
+    except PermissionError as error:
+        raise not_readable(path, "a JSON file") from error
     except OSError as error:
         found = {FileNotFoundError: "no such file", IsADirectoryError: "a folder"}.get(type(error), error.strerror)
         raise InputError(path, found, "a JSON file", cure) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(path, f"no valid JSON ({error})", "a JSON file", cure) from error
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from ..basics.errors import InputError
-from ..basics.storage import atomic_path, cache_dir, sha256_json
+from ..basics.storage import atomic_path, cache_dir, sha256_json, writable_cache
 from .reading import read_image, read_mask
 
 IGNORE = 255
@@ -86,6 +86,11 @@ class SegmentationDataset:
             digest.update(self.ids[i].encode())
             for file in self.files[i]:
                 digest.update(hashlib.sha256(Path(file).read_bytes()).digest())
+        try:
+            writable_cache("index")
+        except InputError as error:          # a prepared cache that may be read only: it takes a moment each time
+            tqdm.write(f"{error.where}: {error.found}; the index of these images is not kept")
+            return areas, digest.hexdigest()
         with atomic_path(path) as part, open(part, "wb") as file:
             np.savez_compressed(file, areas=areas, digest=digest.hexdigest())
         return areas, digest.hexdigest()

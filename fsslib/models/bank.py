@@ -1,5 +1,6 @@
 """Feature bank: with fixed weights the features of an image never change, so they are computed once."""
 
+import os
 import shutil
 import tempfile
 import zlib
@@ -10,7 +11,7 @@ import torch
 from tqdm.auto import tqdm
 
 from ..basics.errors import InputError
-from ..basics.storage import at_work, cache_dir, sha256_json
+from ..basics.storage import CACHE_CURE, at_work, cache_dir, scratch_dir, sha256_json, writable_cache
 from ..episodes.augmentation import view_of_image
 from ..episodes.transforms import check_geometry
 
@@ -51,7 +52,9 @@ class FeatureBank(_Closing):
         """(features, checksums) of a view; a checksum of 0: not computed yet."""
         if view not in self._files:
             end, count = f"-{view}" if view else "", len(self.dataset)
-            folder = self.folder if self.key else Path(tempfile.mkdtemp(prefix="temporary-", dir=cache_dir("bank")))
+            folder = self.folder if self.key else Path(tempfile.mkdtemp(prefix="temporary-", dir=scratch_dir("bank")))
+            if not (folder / f"features{end}.bin").exists():
+                self._must_write()
             self._files[view] = (_map(folder / f"features{end}.bin", self.dtype, (count, *self.shape)),
                                  _map(folder / f"checksums{end}.bin", np.uint32, (count,)))
             if not self.key:                 # unlinked while open: nothing stays behind, not even after a SIGKILL
@@ -65,10 +68,18 @@ class FeatureBank(_Closing):
         features, sums = self._view(view)
         entry = np.array(features[index])
         if not sums[index] or _checksum(entry) != sums[index]:
+            self._must_write()
             sums[index] = 0
             self.fill([index], [view], progress=False)
             entry = np.array(features[index])
         return torch.from_numpy(entry).float()
+
+    def _must_write(self):
+        """Raises InputError for a prepared bank that may only be read."""
+        if self.key:
+            writable_cache("bank", self.folder.name)
+        if not all(sums.flags.writeable for _, sums in self._files.values()):
+            raise InputError(self.folder, "files that may only be read", "features that can be added", CACHE_CURE)
 
     def missing(self, indices, views=(0,)):
         """(view, index) pairs among those asked for that are not there yet."""
@@ -82,6 +93,7 @@ class FeatureBank(_Closing):
         if self.key is None:
             self._fill(self.missing(indices, views), progress)
         elif self.missing(indices, views):
+            self._must_write()
             with at_work(self.folder):           # who waited for another process finds less missing
                 self._fill(self.missing(indices, views), progress)
 
@@ -106,9 +118,10 @@ class FeatureBank(_Closing):
 
     def _refuse_small_disk(self, images):
         needed = images * int(np.prod(self.shape)) * np.dtype(self.dtype).itemsize
-        free = shutil.disk_usage(cache_dir("bank")).free
+        folder = self.folder if self.key else scratch_dir("bank")
+        free = shutil.disk_usage(folder).free
         if free < needed:
-            raise InputError(cache_dir("bank"), f"{free / 1e9:.1f} GB free",
+            raise InputError(folder, f"{free / 1e9:.1f} GB free",
                              f"{needed / 1e9:.1f} GB for the features of {images} images",
                              "Set FSSLIB_CACHE to a larger disk, or use a smaller size.")
 
@@ -166,7 +179,7 @@ def _map(path, dtype, shape):
     if not path.exists():
         with open(path, "wb") as file:
             file.truncate(size)              # sparse: only what is filled takes room
-    return np.memmap(path, dtype, "r+", shape=shape)
+    return np.memmap(path, dtype, "r+" if os.access(path, os.W_OK) else "r", shape=shape)
 
 
 def _checksum(entry):

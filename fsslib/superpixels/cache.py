@@ -1,5 +1,6 @@
 """Patch cache: each image is segmented once, its label map kept as PNG under the image's content."""
 
+import contextlib
 import hashlib
 import importlib.metadata
 import multiprocessing
@@ -15,8 +16,8 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 from tqdm.auto import tqdm
 
-from ..basics.errors import InputError
-from ..basics.storage import atomic_path, cache_dir, sha256_json
+from ..basics.errors import InputError, not_readable
+from ..basics.storage import atomic_path, cache_dir, sha256_json, writable_cache
 from ..datasets.reading import read_image
 from .methods import resolve, segment
 
@@ -71,14 +72,18 @@ class PatchCache:
             return read_labels(path, tag)
         except FileNotFoundError:
             return None
+        except PermissionError as error:
+            raise not_readable(path, "a label map") from error
         except Exception as error:           # cut short, of another version, not a label map
             found = str(error) if type(error) is ValueError else "damaged label map"
             tqdm.write(f"{path}: {found}, segmenting the image again")
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):       # in a cache to be read only whoever writes is told
+                path.unlink()
             return None
 
     def _made(self, index):
-        labels = segment(read_image(self.dataset.files[index][0]), self.method, **self.parameters)
+        writable_cache("superpixels", self.key)
+        labels = _segmented(self.dataset.files[index][0], self.method, self.parameters)
         write_labels(self.path(index), labels, self._tag(index))
         return labels.astype(np.uint16)
 
@@ -100,6 +105,8 @@ class PatchCache:
             if time.time() - left.stat().st_mtime > 3600:
                 left.unlink(missing_ok=True)
         missing = self.missing()
+        if missing:
+            writable_cache("superpixels", self.key)
         with tqdm(total=len(missing), desc=f"{self.method} patches", unit="image",
                   disable=not progress or not missing) as bar:
             if min(workers, len(missing)) <= 1:
@@ -175,4 +182,15 @@ def _start_worker():
 
 
 def _segment_file(image, path, method, parameters, tag):
-    write_labels(Path(path), segment(read_image(image), method, **parameters), tag)
+    write_labels(Path(path), _segmented(image, method, parameters), tag)
+
+
+def _segmented(path, method, parameters):
+    """The label map of the image at ``path``: in one of few pixels at most one patch a pixel. Messages name the file."""
+    image = read_image(path)
+    if "n_segments" in parameters:
+        parameters = {**parameters, "n_segments": min(parameters["n_segments"], image.shape[0] * image.shape[1])}
+    try:
+        return segment(image, method, **parameters)
+    except InputError as error:
+        raise InputError(f"{path}, {error.where}", error.found, error.expected, error.cure) from error

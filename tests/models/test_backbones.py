@@ -190,7 +190,7 @@ def test_bad_weights(tmp_path, vgg):
     for file, word in (("gone.pth", "no such file"), ("number.pth", "other than tensors"),
                        ("list.pth", "other than tensors"), ("folder.pth", "found a folder"),
                        ("cut.safetensors", "no readable"), ("text.pth", "no readable"),
-                       ("tiny.pth", "23 tensors, without features.0.weight.*VGG16")):
+                       ("tiny.pth", "23 tensors, without features.0.weight.*vgg16")):
         with pytest.raises(InputError, match=word) as caught:
             build_backbone("vgg16", tmp_path / file)
         assert file in str(caught.value)
