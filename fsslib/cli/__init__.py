@@ -3,12 +3,12 @@
 import errno
 import os
 import sys
-from pathlib import Path
 
 import click
 
 from .. import __version__
 from ..basics.errors import InputError
+from .paths import NAME_OR_PATH, PATH
 
 # Threads that wait for each other sleep instead of spinning: beside a loading worker or any other job a step is twice
 # as fast, alone no slower. Read by the OpenMP of torch when it is first imported, also in the notebooks' kernels.
@@ -19,6 +19,9 @@ DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errn
 
 def main():
     """Entry point: bad input, a full or closed disk, a missing package: one sentence on stderr and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):                  # a terminal that has no letters for a class name gets escapes
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     try:
         cli(prog_name="fsslib")
     except InputError as error:
@@ -40,7 +43,15 @@ def _refuse(error):
     sys.exit(2)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+class _Commands(click.Group):
+    def invoke(self, context):
+        try:
+            return super().invoke(context)
+        except EOFError as error:            # click takes it for Ctrl-C and says no more than "Aborted!"
+            raise RuntimeError("a file ends before its time") from error
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.version_option(__version__)
 def cli():
     """Few-shot segmentation to read, run and reproduce.
@@ -50,11 +61,11 @@ def cli():
 
 
 @cli.command()
-@click.option("--profile", default="demo", help="demo, laptop, paper-voc, paper-coco, or the path of a profile file.")
+@click.option("--profile", type=NAME_OR_PATH, default="demo", help="demo, laptop, paper-voc, paper-coco, or the path of a profile file.")
 @click.option("--publish", is_flag=True, help="Also update notebooks/ and figures/ from this run.")
 @click.option("--force", is_flag=True, help="Run again what is up to date.")
 @click.option("--only", multiple=True, metavar="NAME", help="Run these notebooks only; may be repeated.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder instead of runs/PROFILE.")
+@click.option("--out", type=PATH, help="Folder instead of runs/PROFILE.")
 def reproduce(profile, publish, force, only, out):
     """Run the notebooks in order and write runs/PROFILE/index.html."""
     from ..reproduce import reproduce as run

@@ -1,11 +1,10 @@
 """``fsslib bench``: speed on this machine."""
 
-from pathlib import Path
-
 import click
 
 from . import cli
 from .options import DATASET, ROOT, given, weights_of
+from .paths import NAME_OR_PATH, PATH
 
 
 @cli.group()
@@ -18,7 +17,7 @@ def bench():
 @ROOT
 @click.option("--model", type=click.Choice(["pfenet", "qgnet"]), default="qgnet", help="What is timed.")
 @click.option("--backbone", default="efficientnet_lite0", help="Of both networks.")
-@click.option("--weights", default="imagenet", help="imagenet, none, or a file.")
+@click.option("--weights", type=NAME_OR_PATH, default="imagenet", help="imagenet, none, or a file.")
 @click.option("--size", type=int, default=225, help="Input side in px.")
 @click.option("--width", type=int, default=64, help="Channels of the decoder.")
 @click.option("--episodes", type=int, default=1000, help="Test episodes with the bank.")
@@ -26,7 +25,7 @@ def bench():
 @click.option("--batch", type=int, default=8, help="Episodes a training step.")
 @click.option("--steps", type=int, default=8, help="Training steps timed with the bank, after one to warm up.")
 @click.option("--shots", type=int, multiple=True, default=(1, 5), help="K, may be repeated.")
-@click.option("--out", type=click.Path(path_type=Path), help="JSON file of the numbers.")
+@click.option("--out", type=PATH, help="JSON file of the numbers.")
 @click.pass_context
 def bench_episodes(context, dataset, root, model, backbone, weights, size, width, episodes, without, batch, steps, shots,
                    out):
@@ -51,7 +50,7 @@ def bench_episodes(context, dataset, root, model, backbone, weights, size, width
 @click.option("--batch", type=click.IntRange(1), default=4, help="Episodes a step.")
 @click.option("--shots", type=click.IntRange(1), default=1, help="K, support images of an episode.")
 @click.option("--steps", type=click.IntRange(1), default=20, help="Steps timed, after a warm-up.")
-@click.option("--out", type=click.Path(path_type=Path), help="JSON file of the numbers.")
+@click.option("--out", type=PATH, help="JSON file of the numbers.")
 @click.pass_context
 def bench_training(context, models, backbones, sizes, options, batch, shots, steps, out):
     """Training steps/s, hours of the papers' schedule and memory, without a bank; on a GPU in 32 bit and bf16, with and

@@ -7,6 +7,7 @@ import click
 from ..basics.errors import InputError
 from . import cli
 from .options import DATASET, EPISODES, MODEL, ROOT, about, build, class_ids, refuse_no_extractor, tell
+from .paths import PATH
 
 
 @cli.command()
@@ -21,13 +22,13 @@ from .options import DATASET, EPISODES, MODEL, ROOT, about, build, class_ids, re
 @click.option("--episodes", type=int, help="Number a seed (else the protocol's).")
 @click.option("--seed", type=int, multiple=True, help="Episode seed, may be repeated (else the protocol's).")
 @click.option("--annotation", type=click.Choice(["mask", "scribble", "box"]), default="mask", help="Of the support.")
-@click.option("--checkpoint", type=click.Path(path_type=Path), help="A checkpoint.pt of fsslib train.")
+@click.option("--checkpoint", type=PATH, help="A checkpoint.pt of fsslib train.")
 @click.option("--bank/--no-bank", default=True, help="Compute each image's features once; scores are identical.")
 @click.option("--keep-bank", is_flag=True, help="Keep the features in the cache folder, in half precision, for the next call.")
 @click.option("--maps", is_flag=True, help="Measure the region maps (pfenet, qgnet) instead of the masks.")
-@click.option("--save-masks", type=click.Path(path_type=Path), metavar="DIR", help="One PNG an episode number, at the size that "
+@click.option("--save-masks", type=PATH, metavar="DIR", help="One PNG an episode number, at the size that "
               "is scored; `fsslib score` reads them.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of result.json.")
+@click.option("--out", type=PATH, help="Folder of result.json.")
 @click.pass_context
 def evaluate(context, dataset, root, fold, classes, shots, ways, size, protocol, split, images, episodes, seed, annotation,
              checkpoint, bank, keep_bank, maps, save_masks, out, model, backbone, weights, **described):

@@ -2,13 +2,13 @@
 
 import re
 import sys
-from pathlib import Path
 
 import click
 from click.core import ParameterSource
 
 from ..basics.commands import PLACES
 from ..basics.errors import InputError
+from .paths import NAME_OR_PATH, PATH
 
 
 def options_of(*options):
@@ -21,14 +21,14 @@ def options_of(*options):
 
 
 DATASET = click.option("--dataset", default="shapes", help="shapes, voc, or (to evaluate) folder: all its classes.")
-ROOT = click.option("--root", type=click.Path(path_type=Path), help="Folder of the data set (else $FSSLIB_DATA).")
+ROOT = click.option("--root", type=PATH, help="Folder of the data set (else $FSSLIB_DATA).")
 MODEL = options_of(
     click.option("--model", default="panet", help="panet, pfenet or qgnet."),
     click.option("--backbone", default="efficientnet_lite0", help="efficientnet_lite0, vgg16, resnet50, resnet101."),
-    click.option("--weights", default="imagenet", help="imagenet, none, or a .safetensors or .pth file."),
+    click.option("--weights", type=NAME_OR_PATH, default="imagenet", help="imagenet, none, or a .safetensors or .pth file."),
     click.option("--batch-norm", type=click.Choice(["eval", "train"]), default="eval",
                  help="Of the encoder while training; train: batch statistics, as in PFENet's released code."),
-    click.option("--extractor", help="qgnet's prior extractor: a file of fsslib pretrain, imagenet, or random; "
+    click.option("--extractor", type=NAME_OR_PATH, help="qgnet's prior extractor: a file of fsslib pretrain, imagenet, or random; "
                  "not needed with --checkpoint."),
     click.option("--extractor-backbone", help="Of the extractor, if it is another one."),
     click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="Of the model, may be repeated: "

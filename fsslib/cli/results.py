@@ -8,9 +8,10 @@ import click
 
 from ..basics.errors import InputError
 from . import cli
+from .paths import NAME_OR_PATH, PATH
 
-OUT = click.option("--out", type=click.Path(path_type=Path), default=Path("runs/grid"), help="Folder of the jobs.")
-RESULTS = click.option("--results", "folder", type=click.Path(path_type=Path), default=Path("figures/results"),
+OUT = click.option("--out", type=PATH, default=Path("runs/grid"), help="Folder of the jobs.")
+RESULTS = click.option("--results", "folder", type=PATH, default=Path("figures/results"),
                        help="Folder of the tables.")
 
 
@@ -20,7 +21,7 @@ def results():
 
 
 @results.command("run")
-@click.argument("table")
+@click.argument("table", type=NAME_OR_PATH)
 @click.option("--only", help="Regular expression: only rows whose name (label, fold, seed) matches.")
 @click.option("--cores", type=click.IntRange(1), default=2, help="Jobs at once, one core each; with an executor, jobs in its queue.")
 @click.option("--dry-run", "dry", is_flag=True, help="Tell jobs, hours and disk; start nothing.")
@@ -90,7 +91,7 @@ def list_tables(folder):
 
 
 @results.command()
-@click.argument("name")
+@click.argument("name", type=NAME_OR_PATH)
 @RESULTS
 def show(name, folder):
     """Print a table by its name, or any table or result.json by its path."""
@@ -101,7 +102,7 @@ def show(name, folder):
 
 
 @results.command()
-@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("folders", nargs=-1, required=True, type=PATH)
 @OUT
 def merge(folders, out):
     """Join FOLDERS of jobs from other machines into this one's; a job with two outcomes is named and nothing is copied."""

@@ -1,11 +1,10 @@
 """``fsslib score``: episode lists for any other code base, and the scores of the masks that it predicted."""
 
-from pathlib import Path
-
 import click
 
 from . import cli
 from .options import DATASET, ROOT, class_ids, tell, tell_one
+from .paths import PATH
 
 
 @cli.group()
@@ -26,7 +25,7 @@ def score():
 @click.option("--protocol", default="pfenet", help="pfenet, qgnet, panet, hsnet, bam or symnet.")
 @click.option("--episodes", type=int, help="Number a seed (else the protocol's).")
 @click.option("--seed", type=int, multiple=True, help="Episode seed, may be repeated (else the protocol's).")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The list, a JSON file.")
+@click.option("--out", type=PATH, required=True, help="The list, a JSON file.")
 def episodes(dataset, root, fold, classes, shots, ways, protocol, episodes, seed, out):
     """Write the episodes of a protocol as a list with a digest.
 
@@ -54,12 +53,12 @@ def episodes(dataset, root, fold, classes, shots, ways, protocol, episodes, seed
 
 
 @score.command()
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--list", "list_path", type=click.Path(path_type=Path), required=True, help="A file of fsslib score episodes.")
+@click.argument("folder", type=PATH)
+@click.option("--list", "list_path", type=PATH, required=True, help="A file of fsslib score episodes.")
 @ROOT
-@click.option("--against", type=click.Path(path_type=Path), metavar="FOLDER2", help="Other masks on the same list; prints the "
+@click.option("--against", type=PATH, metavar="FOLDER2", help="Other masks on the same list; prints the "
               "mIoU of FOLDER less theirs, paired episode by episode.")
-@click.option("--out", type=click.Path(path_type=Path), help="The result, a JSON file.")
+@click.option("--out", type=PATH, help="The result, a JSON file.")
 def masks(folder, list_path, root, against, out):
     """Score the masks in FOLDER, one PNG an episode of the list."""
     from ..basics.storage import write_json

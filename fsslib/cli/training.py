@@ -6,6 +6,7 @@ import click
 
 from . import cli
 from .options import DATASET, EPISODES, MODEL, ROOT, RUN, about, build, class_ids, interrupted, refuse_no_extractor, weights_of
+from .paths import NAME_OR_PATH, PATH
 
 
 @cli.command()
@@ -13,7 +14,7 @@ from .options import DATASET, EPISODES, MODEL, ROOT, RUN, about, build, class_id
 @DATASET
 @ROOT
 @EPISODES
-@click.option("--config", type=click.Path(path_type=Path), help="YAML file with fields of TrainingConfig.")
+@click.option("--config", type=PATH, help="YAML file with fields of TrainingConfig.")
 @click.option("--steps", type=int, help="Optimiser steps.")
 @click.option("--batch", type=int, help="Episodes a step and device.")
 @click.option("--optimizer", type=click.Choice(["sgd", "adamw"]), help="sgd, as the papers (default), or adamw.")
@@ -32,7 +33,7 @@ from .options import DATASET, EPISODES, MODEL, ROOT, RUN, about, build, class_id
               "the backbone is frozen and views are fixed).")
 @click.option("--drop-novel", is_flag=True, help="Drop training images with classes that are not learned (BAM) "
               "instead of calling them background (PFENet).")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of checkpoints and logs.")
+@click.option("--out", type=PATH, help="Folder of checkpoints and logs.")
 @RUN
 @click.pass_context
 def train(context, model, backbone, weights, batch_norm, extractor, extractor_backbone, options, dataset, root, fold, classes,
@@ -83,14 +84,14 @@ def train(context, model, backbone, weights, batch_norm, extractor, extractor_ba
 @cli.command()
 @click.option("--backbone", default="efficientnet_lite0",
               help="efficientnet_lite0, vgg16, resnet18, resnet50, resnet101.")
-@click.option("--weights", default="imagenet", help="The start: imagenet, none (random), or a file.")
+@click.option("--weights", type=NAME_OR_PATH, default="imagenet", help="The start: imagenet, none (random), or a file.")
 @click.option("--batch-norm", type=click.Choice(["train", "eval"]), show_default="eval, or train from a random start",
               help="eval: statistics of the start, frozen; train: of the batch, as MoCo.")
 @DATASET
 @ROOT
 @click.option("--images", type=click.Choice(["train", "all"]), default="train",
               help="all: validation images too, one reading of the paper's \"entire dataset\"; scores then leak.")
-@click.option("--config", type=click.Path(path_type=Path), help="YAML file with fields of PretrainConfig.")
+@click.option("--config", type=PATH, help="YAML file with fields of PretrainConfig.")
 @click.option("--loss", type=click.Choice(["global", "local", "both"]), help="Whole images, patches, or both.")
 @click.option("--patches", type=click.Choice(["slic", "felzenszwalb"]), help="Superpixels of the local loss.")
 @click.option("--epochs", type=int, help="Passes over the images (else 10).")
@@ -100,7 +101,7 @@ def train(context, model, backbone, weights, batch_norm, extractor, extractor_ba
 @click.option("--lr", type=float, help="Learning rate for 256 images a step, scaled with the batch (else 0.03).")
 @click.option("--queue", type=int, help="Keys in each queue (else half the images learned from, at most 65 536).")
 @click.option("--probe-every", type=int, help="Epochs between two probes on held-out images (else 5); 0: none.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the extractor, checkpoints and logs.")
+@click.option("--out", type=PATH, help="Folder of the extractor, checkpoints and logs.")
 @RUN
 @click.pass_context
 def pretrain(context, backbone, weights, batch_norm, dataset, root, images, config, out, resume, **changes):
@@ -141,11 +142,11 @@ def pretrain(context, backbone, weights, batch_norm, dataset, root, images, conf
 
 @cli.command()
 @click.option("--backbone", default="efficientnet_lite0", help="efficientnet_lite0, vgg16, resnet50, resnet101.")
-@click.option("--weights", default="imagenet", help="imagenet, none (random), or a file, as of fsslib pretrain.")
+@click.option("--weights", type=NAME_OR_PATH, default="imagenet", help="imagenet, none (random), or a file, as of fsslib pretrain.")
 @DATASET
 @ROOT
 @click.option("--seed", type=int, default=0, help="Of a random start.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of result.json.")
+@click.option("--out", type=PATH, help="Folder of result.json.")
 @click.pass_context
 def probe(context, backbone, weights, dataset, root, seed, out):
     """Ask an extractor, as it is: do patches of one class lie near each other in images that it has not seen?"""

@@ -43,7 +43,7 @@ def run(plan, out, cores=2, executor=None, dry=False):
                                  ["--cores", str(cores), "--resources", "gpu=1"]),
                    *(["--dry-run"] if dry else []), "--config", f"plan={(out / PLAN).resolve()}", f"start={Path.cwd()}"]
         if dry:
-            return [subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout]
+            return [subprocess.run(command, encoding="utf-8", errors="replace", stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout]
         with open(out / SAID, "w", encoding="utf-8") as said:
             here = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])     # this very fsslib
             process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, env={**os.environ, "PATH": here})

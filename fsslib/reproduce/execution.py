@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from tqdm.auto import tqdm
 
 from ..basics.storage import write_json
+from .environment import changed, for_kernel
 from .notebook import runs, source
 from .profile import PACKAGE
 
@@ -100,23 +101,13 @@ def _kernel(folder, **environment):
     """A kernel "python3" that is this very Python with this very fsslib, whatever kernels a user has installed."""
     from ipykernel.kernelspec import get_kernel_dict
 
-    environment |= {"PYTHONPATH": _joined(PACKAGE.parent, os.environ.get("PYTHONPATH")),
-                    "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+    environment |= {**for_kernel(PACKAGE.parent), "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
     # ERROR: each kernel would warn that its traffic, which stays on 127.0.0.1, is not encrypted
     write_json(folder / ".jupyter" / "kernels" / "python3" / "kernel.json",
                {**get_kernel_dict(["--log-level=ERROR"]), "env": environment})
-    before = os.environ.get("JUPYTER_PATH")
-    os.environ["JUPYTER_PATH"] = _joined(folder / ".jupyter", before)       # comes before a user's own folder
-    try:
+    own = os.environ.get("JUPYTER_PATH")                     # a user's own folder comes second
+    with changed(JUPYTER_PATH=os.pathsep.join(filter(None, [str(folder / ".jupyter"), own]))):
         yield
-    finally:
-        os.environ.pop("JUPYTER_PATH")
-        if before is not None:
-            os.environ["JUPYTER_PATH"] = before
-
-
-def _joined(*paths):
-    return os.pathsep.join(str(path) for path in paths if path)
 
 
 def _stamps(folder):

@@ -59,5 +59,5 @@ def _gpu():
     tool = shutil.which("nvidia-smi")
     if not tool:
         return "no GPU"
-    answer = subprocess.run([tool, "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True)
+    answer = subprocess.run([tool, "--query-gpu=name", "--format=csv,noheader"], capture_output=True, encoding="utf-8", errors="replace")
     return ", ".join(answer.stdout.split("\n")).strip(", ") if answer.returncode == 0 else "no GPU"

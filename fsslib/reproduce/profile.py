@@ -6,6 +6,7 @@ from typing import Any
 
 from ..basics import config
 from ..basics.errors import InputError
+from ..basics.storage import user_path
 from .notebook import Notebook
 
 PROFILES = Path(__file__).parent / "profiles"
@@ -31,7 +32,7 @@ class Profile:
 def load_profile(profile):
     """The Profile of that name in ``profiles/``, or of a YAML file given by its path (ending in .yaml)."""
     if str(profile).endswith((".yaml", ".yml")):
-        path = Path(profile)
+        path = user_path(profile)
     else:
         path = PROFILES / f"{profile}.yaml"
         known = sorted(file.stem for file in PROFILES.glob("*.yaml"))

@@ -7,6 +7,7 @@ import filelock
 from ..basics.errors import InputError
 from ..basics.storage import read_json, sha256_file, writable_folder, write_json
 from . import fingerprint
+from .environment import at_home
 from .execution import NotebookFailed, execute
 from .profile import load_profile, planned, project_folder
 
@@ -24,6 +25,7 @@ def reproduce(profile="demo", publish=False, force=False, only=None, out=None):
     project = project_folder()
     plan = planned(profile, project, [only] if isinstance(only, str) else only)
     folder = writable_folder(out or project / "runs" / profile.name, "Choose another folder.").resolve()
+    home = at_home(folder / ".home")
     lock = filelock.FileLock(folder / ".lock")      # held by the process: a killed one leaves no lock behind
     try:
         lock.acquire(timeout=0)
@@ -31,7 +33,8 @@ def reproduce(profile="demo", publish=False, force=False, only=None, out=None):
         raise InputError(folder, "another 'fsslib reproduce' at work there", "one at a time",
                          "Wait for it, or give this one another folder.") from error
     try:
-        return _run(profile, plan, project, folder, publish, force)
+        with home:
+            return _run(profile, plan, project, folder, publish, force)
     except KeyboardInterrupt:
         print("\ninterrupted: the same command goes on with the notebook that was running", flush=True)
         return 130

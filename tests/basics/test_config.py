@@ -71,3 +71,23 @@ def test_config_file_refused(tmp_path, text, message):
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(InputError, match=message):
         config.load(Run, path)
+
+
+BROKEN = {"open list": "[1", "open keys": "{a: 1", "open quote": "'64", "month 13": "2024-13-01", "code": "!!python/name:os.system",
+          "anchor": "&a *b", "digits": "1" * 5000, "brackets": "[" * 5000}
+
+
+@pytest.mark.parametrize("text", BROKEN.values(), ids=BROKEN)
+def test_an_option_that_yaml_cannot_read(text):
+    with pytest.raises(InputError) as caught:
+        config.parse_options([f"width={text}"], {"width": 64})
+    message = str(caught.value)
+    assert message.startswith("option width: found ") and len(message) < 300 and "--option 'width=64'" in message
+    assert config.parse_options(["width=64"], {"width": 8}) == {"width": 64}
+
+
+@pytest.mark.parametrize("text", BROKEN.values(), ids=BROKEN)
+def test_a_file_that_yaml_cannot_read(tmp_path, text):
+    (tmp_path / "a.yaml").write_text(f"rate: {text}\n")
+    with pytest.raises(InputError, match="a.yaml"):
+        config.load(Optimizer, tmp_path / "a.yaml")
