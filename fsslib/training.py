@@ -1,5 +1,6 @@
 """One training loop for all episodic models: fixed schedule, base classes only, resumed to the same result."""
 
+import contextlib
 import hashlib
 import math
 import time
@@ -91,8 +92,8 @@ def check_config(config):
 
 def split_validation(dataset, share):
     """(training indices, validation indices): an image's side depends on its id alone, never on a seed."""
-    held_out = [int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) < share * 2 ** 32 for name in dataset.ids]
-    return np.flatnonzero(~np.array(held_out)), np.flatnonzero(held_out)
+    held_out = np.array([int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) < share * 2 ** 32 for name in dataset.ids], bool)
+    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
 def halves(dataset, classes):
@@ -135,12 +136,18 @@ def fit(model, dataset, classes, config=TrainingConfig(), out=None, resume=False
                              images=train_images, exclude=novel, shuffle=True)
     validation = None
     if config.validate_every:
-        drawn = EpisodeSampler(dataset, classes, config.shots, 0, config.protocol, config.ways, images=validation_images,
-                               exclude=novel, scarce="skipped")       # a tenth of the images may lack a class
+        try:
+            drawn = EpisodeSampler(dataset, classes, config.shots, 0, config.protocol, config.ways, images=validation_images,
+                                   exclude=novel, scarce="skipped")   # a tenth of the images may lack a class
+        except InputError as error:
+            share = _enough_held_out(dataset, classes, config, novel, images)
+            raise InputError(f"validation on held-out images, {error.where}", error.found, error.expected, "Add images, "
+                             + (f"hold out more of them (validation: {share} in a file for --config), " if share else "")
+                             + "or train without (--validate-every 0).") from error
         validation = drawn.take(config.validation_episodes)
     optimizer = build_optimizer(model, config)
     data = {"dataset": dataset.name, "digest": dataset.digest, "classes": [int(c) for c in classes],
-            "dropped": [int(c) for c in novel]}
+            "names": [dataset.class_names[c - 1] for c in classes], "dropped": [int(c) for c in novel]}
     first, rows, checkpoint = 0, [], out and writable_folder(out, "Give another --out.") / "checkpoint.pt"
     if checkpoint and checkpoint.exists() and not resume:
         raise InputError(checkpoint, "a checkpoint of an earlier run", "a folder without one",
@@ -189,6 +196,17 @@ def fit(model, dataset, classes, config=TrainingConfig(), out=None, resume=False
     if log:
         log.close()
     return rows
+
+
+def _enough_held_out(dataset, classes, config, novel, images):
+    """The smallest share of validation images that leaves episodes on both sides, or None."""
+    for share in (0.2, 0.3, 0.4, 0.5):
+        with contextlib.suppress(InputError):
+            for part, scarce in zip(split_validation(dataset, share), ("refused", "skipped")):
+                EpisodeSampler(dataset, classes, config.shots, 0, config.protocol, config.ways, exclude=novel, scarce=scarce,
+                               images=part if images is None else np.intersect1d(part, images))
+            return share
+    return None
 
 
 def _fill_bank(bank, model, dataset, sampler, validation, config):

@@ -94,3 +94,30 @@ def call(monkeypatch, capsys, *arguments):
         cli.main()
     shown = capsys.readouterr()
     return end.value.code or 0, shown.out, shown.err
+
+
+def read_only(monkeypatch, folder):
+    """Says of every folder below ``folder`` that it takes no files, to root as well; returns a function that lists the files
+    there with their times."""
+    from fsslib.basics import storage
+    plain = storage.tempfile.TemporaryFile
+
+    def refuse(dir):
+        if str(dir).startswith(str(folder)):
+            raise OSError(30, "Read-only file system")
+        return plain(dir=dir)
+    monkeypatch.setattr(storage.tempfile, "TemporaryFile", refuse)
+    return lambda: sorted((path, path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file())
+
+
+def own_images(root, count=4, names=("cup",), shape=(120, 160), box=(slice(20, 100), slice(20, 100)), classes=(1,)):
+    """Own images in the layout of ``folder``: grey photos with one object each, of the ``classes`` in turn."""
+    for folder in ("images", "masks"):
+        (root / folder).mkdir(parents=True)
+    for k in range(count):
+        mask = np.zeros(shape, np.uint8)
+        mask[box] = classes[k % len(classes)]
+        Image.fromarray(np.full((*shape, 3), 3 * k, np.uint8)).save(root / "images" / f"p{k:02}.png")
+        Image.fromarray(mask).save(root / "masks" / f"p{k:02}.png")
+    (root / "classes.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
+    return root

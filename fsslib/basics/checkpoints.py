@@ -93,12 +93,17 @@ def refuse_infinite(loss, step, lr, path):
 
 
 def refuse_seen(path, state, dataset, classes):
-    """Raises InputError if the run behind ``state`` trained on any of ``classes`` of the data set ``dataset``."""
-    run = state.get("data", {})
-    seen = sorted(set(run.get("classes", ())) & set(classes)) if run.get("dataset") == dataset else ()
+    """Raises InputError if the run behind ``state`` trained on any of the class ids ``classes`` of ``dataset``.
+
+    Two folders of own images are different data sets of one name: there the names of the classes tell.
+    """
+    run, names = state.get("data", {}), dict(enumerate(dataset.class_names, 1))
+    learned = run.get("names", [names.get(c) for c in run.get("classes", ())])
+    seen = [c for c in sorted(classes) if c in names and names[c] in learned] if run.get("dataset") == dataset.name else ()
     if seen:
         raise InputError(path, f"a model trained on the classes {', '.join(map(str, seen))} that it is scored on",
-                         "one that has never seen the novel classes", "Give the --fold that it was trained for.")
+                         "one that has never seen the novel classes",
+                         "Give the --fold that it was trained for, or --classes that it has not learned.")
 
 
 def _name(architecture):

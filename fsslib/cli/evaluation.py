@@ -6,7 +6,7 @@ import click
 
 from ..basics.errors import InputError
 from . import cli
-from .options import DATASET, EPISODES, MODEL, ROOT, about, build, class_ids, refuse_no_extractor, tell
+from .options import DATASET, EPISODES, MODEL, ROOT, about, build, class_ids, own_classes, refuse_no_extractor, tell
 from .paths import PATH
 
 
@@ -40,7 +40,7 @@ def evaluate(context, dataset, root, fold, classes, shots, ways, size, protocol,
     from ..episodes.protocols import get_protocol
     from ..evaluation import protocol_episodes
     rules = get_protocol(protocol)
-    asked = class_ids(classes) if classes else None if dataset == "folder" else novel_classes(dataset, fold)
+    asked = class_ids(classes, dataset, root) if classes else None if dataset == "folder" else novel_classes(dataset, fold)
     refuse_no_extractor(model, described["extractor"], checkpoint)
     if maps and model == "panet":
         raise InputError("--maps", "panet", "pfenet or qgnet, which have region maps", "Choose another --model.")
@@ -48,9 +48,10 @@ def evaluate(context, dataset, root, fold, classes, shots, ways, size, protocol,
     if checkpoint:
         state = load_checkpoint(checkpoint, network.architecture)
         fill(checkpoint, state, network)
-        refuse_seen(checkpoint, state, dataset, asked or ())
     pictures = open_dataset(dataset, root, split or rules.split)
-    asked = asked or range(1, len(pictures.class_names) + 1)                 # own images: every class is novel
+    asked = asked or own_classes(pictures)
+    if checkpoint:
+        refuse_seen(checkpoint, state, pictures, asked)
     drawn = protocol_episodes(pictures, asked, shots, protocol, ways, episodes, seed or None,
                               _held_out(pictures, state) if images == "held-out" else None)
     out = out or Path("runs") / "evaluate" / f"{model}-{dataset}-{backbone}-fold{fold}-{shots}shot-{protocol}"
@@ -65,13 +66,15 @@ def evaluate(context, dataset, root, fold, classes, shots, ways, size, protocol,
             for name, values in result["maps"].items():
                 click.echo("{:10} on the object {:5.1f} %, elsewhere {:5.1f} %".format(name, values["inside"][0], values["outside"][0]))
             return
+        left_out = {"left_out": [name for c, name in enumerate(pictures.class_names, 1) if c not in asked]} \
+            if dataset == "folder" else {}
         from ..episodes.annotations import annotator
         from ..evaluation import evaluate as run
         steps = [row["seconds"] for row in state.get("rows", ()) if "seconds" in row]
         trained = {"training_seconds": round(sum(steps), 1), "training_steps": len(steps)} if steps else {}
         result = run(network, drawn, asked, protocol, size, annotator(annotation), bank, out, about=about(context, pictures.digest),
                      masks=save_masks, fold=fold, annotation=annotation, weights=Path(weights).name,
-                     checkpoint=checkpoint and checkpoint.name, **trained)
+                     checkpoint=checkpoint and checkpoint.name, **left_out, **trained)
     tell(result, pictures.class_names)
     click.echo(f"{len(drawn)} episodes in {result['seconds']:.0f} s; {out / 'result.json'}")
 

@@ -67,9 +67,11 @@ def superpixels(dataset, root, split, method, workers, **parameters):
     `fsslib pretrain` reads those of --split train with the default numbers.
     """
     from ..datasets import open_dataset
+    from ..datasets.selection import Pictures
     from ..superpixels.cache import PatchCache
     given = {name: value for name, value in parameters.items() if value is not None}
-    cache = PatchCache(open_dataset(dataset, root, split), method, **given)
+    pictures = open_dataset(dataset, root, split, **({"need_masks": False} if dataset == "folder" else {}))
+    cache = PatchCache(Pictures(pictures), method, **given)
     try:
         made = cache.fill(workers)
     except KeyboardInterrupt:

@@ -2,6 +2,7 @@
 
 import re
 import sys
+import unicodedata
 
 import click
 from click.core import ParameterSource
@@ -20,7 +21,7 @@ def options_of(*options):
     return decorate
 
 
-DATASET = click.option("--dataset", default="shapes", help="shapes, voc, or (to evaluate) folder: all its classes.")
+DATASET = click.option("--dataset", default="shapes", help="shapes, voc, or folder (own images).")
 ROOT = click.option("--root", type=PATH, help="Folder of the data set (else $FSSLIB_DATA).")
 MODEL = options_of(
     click.option("--model", default="panet", help="panet, pfenet or qgnet."),
@@ -36,7 +37,8 @@ MODEL = options_of(
                  "(never sees its support), keys=layer4, start=he (pfenet, qgnet); prior=false, projection=learned (qgnet)."))
 EPISODES = options_of(
     click.option("--fold", type=int, default=0, help="0 to 3; its five classes are novel."),
-    click.option("--classes", help="Class ids instead of a fold's, as 6-10,16: learned by train, scored by evaluate."),
+    click.option("--classes", help="Classes instead of a fold's, ids as 6-10,16 or names as cup,bowl: learned by train, scored by evaluate; "
+                 "of own images evaluate scores all that a mask shows."),
     click.option("--shots", type=int, default=1, help="K, support images a way."),
     click.option("--ways", type=int, default=1, help="N, classes an episode."),
     click.option("--size", type=int, help="Input side in px (else the protocol's)."))
@@ -63,15 +65,35 @@ def weights_of(name):
     return None if name == "none" else name
 
 
-def class_ids(text):
-    """``"6-10,16"`` -> (6, 7, 8, 9, 10, 16); anything else raises InputError."""
-    parts = [re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part) for part in text.split(",")]
-    if not all(parts):
-        raise InputError("--classes", repr(text), "class ids such as 6-10,16", "Correct the list.")
-    found = [c for part in parts for c in range(int(part[1]), int(part[2] or part[1]) + 1)]
+def class_ids(text, dataset=None, root=None):
+    """``"6-10,16"`` -> (6, 7, 8, 9, 10, 16); other words are names of the data set's classes. Anything else raises InputError."""
+    parts = [unicodedata.normalize("NFC", part.strip()) for part in text.split(",")]
+    ids = [re.fullmatch(r"(\d{1,3})(?:-(\d{1,3}))?", part) for part in parts]
+    words = [part for part, found in zip(parts, ids) if not found]
+    names = ()
+    if dataset and any(re.search(r"[^\d\s-]", word) for word in words):
+        from ..datasets import open_dataset
+        names = open_dataset(dataset, root).class_names
+    for word in words:
+        if word not in names:
+            raise InputError("--classes", repr(word), "class ids such as 6-10,16" + (
+                f", or names of {dataset}: {', '.join(names[:20])}{', ...' if len(names) > 20 else ''}" if names else ""),
+                "Correct the list.")
+    found = [c for part, of in zip(parts, ids)
+             for c in (range(int(of[1]), int(of[2] or of[1]) + 1) if of else [names.index(part) + 1])]
     if not found or len(set(found)) < len(found):
         raise InputError("--classes", repr(text), "each class once, at least one", "Correct the list.")
     return tuple(found)
+
+
+def own_classes(pictures):
+    """The classes of own images that a mask shows; the others are told."""
+    from ..episodes.folds import shown_classes
+    shown = shown_classes(pictures)
+    left = [name for c, name in enumerate(pictures.class_names, 1) if c not in shown]
+    if left:
+        click.echo(f"left out, since no mask shows them: {', '.join(left)}")
+    return shown
 
 
 def refuse_no_extractor(model, extractor, checkpoint):

@@ -3,7 +3,7 @@
 import click
 
 from . import cli
-from .options import DATASET, ROOT, class_ids, tell, tell_one
+from .options import DATASET, ROOT, class_ids, own_classes, tell, tell_one
 from .paths import PATH
 
 
@@ -19,7 +19,7 @@ def score():
 @DATASET
 @ROOT
 @click.option("--fold", type=int, default=0, help="0 to 3; its five classes are novel.")
-@click.option("--classes", help="Class ids instead of a fold's, as 6-10,16.")
+@click.option("--classes", help="Classes instead of a fold's, ids as 6-10,16 or names as cup,bowl.")
 @click.option("--shots", type=int, default=1, help="K, support images a way.")
 @click.option("--ways", type=int, default=1, help="N, classes an episode.")
 @click.option("--protocol", default="pfenet", help="pfenet, qgnet, panet, hsnet, bam or symnet.")
@@ -36,10 +36,9 @@ def episodes(dataset, root, fold, classes, shots, ways, protocol, episodes, seed
     from ..episodes.protocols import get_protocol
     from ..evaluation.masks import mask_path
     from ..evaluation.outside import write_list
-    chosen = class_ids(classes) if classes else None if dataset == "folder" else novel_classes(dataset, fold)
+    chosen = class_ids(classes, dataset, root) if classes else None if dataset == "folder" else novel_classes(dataset, fold)
     pictures = open_dataset(dataset, root, get_protocol(protocol).split)
-    every = range(1, len(pictures.class_names) + 1)                          # own images: every class is novel
-    listed = write_list(out, pictures, chosen or every, shots, protocol, ways, episodes, seed or None,
+    listed = write_list(out, pictures, chosen or own_classes(pictures), shots, protocol, ways, episodes, seed or None,
                         None if classes or dataset == "folder" else fold)
     count, size = len(listed["episodes"]), listed["size"]
     click.echo(f"{count} episodes of {dataset} {listed['split']}; {out}")

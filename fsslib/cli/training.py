@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from ..basics.errors import InputError
 from . import cli
 from .options import DATASET, EPISODES, MODEL, ROOT, RUN, about, build, class_ids, interrupted, refuse_no_extractor, weights_of
 from .paths import NAME_OR_PATH, PATH
@@ -52,7 +53,10 @@ def train(context, model, backbone, weights, batch_norm, extractor, extractor_ba
     changes |= {"shots": shots, "ways": ways, "size": size}
     settings = replace(load(TrainingConfig, config) if config else TrainingConfig(**model_class(model).TRAINING),
                        **{k: v for k, v in changes.items() if v is not None})
-    learned = class_ids(classes) if classes else base_classes(dataset, fold)
+    if dataset == "folder" and not classes:
+        raise InputError("--classes", "none given", "the classes to learn from own images, such as 1-3 or cup,bowl",
+                         "Give them, and leave some to score: fsslib evaluate --classes.")
+    learned = class_ids(classes, dataset, root) if classes else base_classes(dataset, fold)
     out = out or Path("runs") / "train" / f"{model}-{dataset}-{backbone}-fold{fold}-{shots}shot"
     checkpoint = out / "checkpoint.pt"
     click.echo("  ".join(f"{k}={v}" for k, v in asdict(settings).items()))
@@ -116,7 +120,7 @@ def pretrain(context, backbone, weights, batch_norm, dataset, root, images, conf
     from ..contrast import pretrain as run
     from ..contrast.pretraining import check_config
     from ..datasets import open_dataset
-    from ..datasets.selection import Selection
+    from ..datasets.selection import Pictures, Selection
     from ..models import build_backbone
     settings = replace(load(PretrainConfig, config) if config else PretrainConfig(),
                        **{k: v for k, v in changes.items() if v is not None})
@@ -128,13 +132,13 @@ def pretrain(context, backbone, weights, batch_norm, dataset, root, images, conf
     click.echo("  ".join(f"{k}={v}" for k, v in asdict(settings).items()))
     torch.manual_seed(settings.seed)
     encoder = build_backbone(backbone, weights_of(weights), 32, batch_norm or ("train" if weights == "none" else "eval"))
-    pictures = open_dataset(dataset, root, "train")
+    pictures = open_dataset(dataset, root, "train", **({"need_masks": False} if dataset == "folder" else {}))
     if images == "all":
         pictures = Selection(pictures, open_dataset(dataset, root, "val"))
         click.echo("images=all: the extractor sees the validation images; say so beside every score on them")
     with at_work(out):
         try:
-            run(encoder, pictures, settings, out, resume, about=about(context, pictures.digest))
+            run(encoder, pictures, settings, out, resume, about=about(context, Pictures(pictures).digest))
         except KeyboardInterrupt:
             interrupted(out / "checkpoint.pt")
     click.echo(f"extractor: {out / 'extractor.safetensors'}")

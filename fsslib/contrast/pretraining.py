@@ -5,6 +5,7 @@ import math
 import time
 from dataclasses import asdict, dataclass
 
+import numpy as np
 import torch
 from tqdm.auto import tqdm
 
@@ -16,6 +17,7 @@ from ..basics.logs import RunLog
 from ..basics.machine import hardware, versions
 from ..basics.seeds import stream
 from ..basics.storage import atomic_path, sha256_file, writable_folder, write_json
+from ..datasets.selection import Pictures
 from ..episodes.transforms import check_geometry
 from ..models.backbones import build_backbone
 from ..superpixels.cache import PatchCache
@@ -74,7 +76,8 @@ def learning_rate(config, step, steps):
 
 
 def pretrain(encoder, dataset, config=PretrainConfig(), out=None, resume=False, progress=True, report=None, about=None):
-    """Trains a GlobalLocalMoCo around ``encoder`` on the images of ``dataset``; their masks serve the probe alone.
+    """Trains a GlobalLocalMoCo around ``encoder`` on the images of ``dataset``, its ``unlabelled`` ones too; masks serve the
+    probe alone.
 
     ``encoder``: a Backbone of ``output_stride=32``; its weights are the start. ``batch_norm="train"`` is MoCo's
     way and right for a random start; ``"eval"`` keeps the statistics of a trained one: estimated anew on
@@ -90,17 +93,23 @@ def pretrain(encoder, dataset, config=PretrainConfig(), out=None, resume=False, 
     """
     check_config(config)
     fabric = start(config.devices, config.precision)
+    pictures = Pictures(dataset)
     seen, held_out = split_validation(dataset, config.held_out)
+    seen = np.concatenate([seen, np.arange(len(dataset), len(pictures))])          # images without a mask are all learned from
     together = config.batch * config.devices
-    cache = PatchCache(dataset, config.patches)
+    cache = PatchCache(pictures, config.patches)
     if config.probe_every:
+        if not len(held_out) or len(held_out) == len(dataset):
+            raise InputError("probe", f"{len(dataset)} images with a mask, {len(held_out)} of them held out",
+                             "masks on both sides: the probe asks for them, the training for none",
+                             "Draw masks for more images, or leave the probe out: --probe-every 0.")
         dilated(encoder)                     # a network without a stride of 8 is refused before anything is written
-    data = {"dataset": dataset.name, "split": dataset.split, "digest": dataset.digest,
+    data = {"dataset": dataset.name, "split": dataset.split, "digest": pictures.digest,
             "start": weights_digest(encoder)}
     model = _model(encoder, config, len(seen), together)
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], config.lr, config.momentum,
                                 weight_decay=config.weight_decay)
-    views = ContrastViews(dataset, seen, config, cache, LOSSES[config.loss], together)
+    views = ContrastViews(pictures, seen, config, cache, LOSSES[config.loss], together)
     per_epoch, steps = views.per_epoch // together, len(views) // together
     first, rows, checkpoint = 0, [], out and writable_folder(out, "Give another --out.") / "checkpoint.pt"
     if checkpoint and checkpoint.exists() and not resume:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from ..basics.errors import InputError
+from ..basics.errors import InputError, not_readable
 from ..basics.storage import atomic_path, cache_dir, sha256_json, writable_cache
 from .reading import read_image, read_mask
 
@@ -75,8 +75,10 @@ class SegmentationDataset:
         try:
             with np.load(path) as stored:
                 return stored["areas"], str(stored["digest"])
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             pass
+        except PermissionError as error:
+            raise not_readable(path, "an index of the images") from error
         except Exception:                    # cut short or not ours: told, then built again
             tqdm.write(f"{path}: damaged index, building it again")
         areas, digest = np.zeros((len(self), len(self.class_names) + 1), np.int64), hashlib.sha256()
@@ -88,7 +90,9 @@ class SegmentationDataset:
                 digest.update(hashlib.sha256(Path(file).read_bytes()).digest())
         try:
             writable_cache("index")
-        except InputError as error:          # a prepared cache that may be read only: it takes a moment each time
+        except InputError as error:
+            if not cache_dir().is_dir():     # else a prepared cache that may be read only
+                raise
             tqdm.write(f"{error.where}: {error.found}; the index of these images is not kept")
             return areas, digest.hexdigest()
         with atomic_path(path) as part, open(part, "wb") as file:

@@ -32,17 +32,19 @@ class Folder(SegmentationDataset):
     Lists the images that have a mask, by name; ``unlabelled`` is the tuple of paths of the others, ``passed_over`` of
     files that are no pictures (told once when the folder is opened). There are no lists of train and val here: both
     splits give the same images. A layout that does not fit raises InputError, and so does, when it is read, a mask
-    without a single pixel of a class.
+    without a single pixel of a class. ``need_masks=False``: a folder of images alone is one too, all ``unlabelled``.
     """
     name = "folder"
 
-    def __init__(self, root=None, split="val"):
+    def __init__(self, root=None, split="val", need_masks=True):
         root = Path(root) if root is not None else _default_root()
         if not root.is_dir():
             raise InputError(root, "a file" if root.exists() else "no such folder", "a folder", _tree(root))
-        self.root, self.split, self.class_names = root, split, read_classes(root / "classes.txt", _tree(root))
+        labelled = need_masks or (root / "masks").is_dir()
+        self.root, self.split = root, split
+        self.class_names = read_classes(root / "classes.txt", _tree(root)) if labelled else ()
         images, no_images = _by_stem(root, "images", SUFFIXES)
-        masks, no_masks = _by_stem(root, "masks", _MASKS)
+        masks, no_masks = _by_stem(root, "masks", _MASKS) if labelled else ({}, [])
         for stem, mask in masks.items():
             if stem not in images:
                 raise InputError(mask, "a mask without an image", f"{root / 'images' / stem}.jpg or .png",
@@ -60,7 +62,7 @@ class Folder(SegmentationDataset):
         self.passed_over = tuple(no_images + no_masks)
         if self.passed_over:
             tqdm.write(f"{root}: passed over, no pictures: {some(path.name for path in self.passed_over)}")
-        if not self.ids:
+        if not self.ids and need_masks:
             raise InputError(root / "masks", "no mask", "a PNG for at least one image", _tree(root))
 
     def __getitem__(self, i):

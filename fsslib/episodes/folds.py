@@ -1,6 +1,9 @@
 """Folds: which classes are novel (tested) and which are base (trained on)."""
 
+import numpy as np
+
 from ..basics.errors import InputError
+from ..datasets import NAMES
 
 FOLDS = 4
 CLASSES = {"voc": 20, "coco": 80, "shapes": 20}      # PASCAL-5i, COCO-20i, Shapes-5i
@@ -14,8 +17,9 @@ def novel_classes(dataset_name, fold, variant="interleaved"):
     and ``"contiguous"`` (PANet: blocks of 20). A fold or data set that does not exist raises InputError.
     """
     if dataset_name not in CLASSES:
-        raise InputError("data set", repr(dataset_name), f"one with folds ({', '.join(CLASSES)})",
-                         "Choose the novel classes yourself for other data.")
+        raise InputError("data set", repr(dataset_name),
+                         f"one with folds ({', '.join(name for name in CLASSES if name in NAMES)})",
+                         "Take one of them; of other data choose the classes yourself.")
     if fold not in range(FOLDS):
         raise InputError("fold", repr(fold), f"0..{FOLDS - 1}", "Correct the fold.")
     if variant not in ("interleaved", "contiguous"):
@@ -31,3 +35,8 @@ def base_classes(dataset_name, fold, variant="interleaved"):
     """The other classes, the ones a model of this fold may learn from; see ``novel_classes``."""
     novel = novel_classes(dataset_name, fold, variant)
     return tuple(c for c in range(1, CLASSES[dataset_name] + 1) if c not in novel)
+
+
+def shown_classes(dataset):
+    """Ids of the classes that at least one mask shows: of own images each of them is novel."""
+    return tuple((np.flatnonzero((dataset.areas[:, 1:] > 0).any(0)) + 1).tolist())

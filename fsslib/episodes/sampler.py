@@ -75,14 +75,27 @@ class EpisodeSampler:
         self._images = {c: np.flatnonzero(large[:, c]).tolist() for c in self.classes}
         for c, found in self._images.items():
             if len(found) < self.shots + 1:
-                raise InputError(f"class {c} ({self.dataset.class_names[c - 1]}) of {self.dataset.name} "
-                                 f"{self.dataset.split}", f"{len(found)} images with >= {least} px"
-                                 + (f" among the {usable.sum()} in use" if usable.sum() < len(areas) else ""),
-                                 f"at least {self.shots + 1} (K + 1)", "Ask for fewer shots or add images.")
+                raise self._too_few(c, large, (areas[:, c] > 0) & usable, usable, least)
         if rule.queries == "pairs":
             self._queries = sorted((i, c) for c in self.classes for i in self._images[c])   # by image
         else:
             self._queries = sorted({i for found in self._images.values() for i in found})
+
+    def _too_few(self, c, large, showing, usable, least):
+        """The InputError for class ``c``, with the cures that help here; ``showing``: images with any pixel of it."""
+        count, smaller = int(large[:, c].sum()), int(showing.sum() - large[:, c].sum())
+        enough = [k for k in self.classes if large[:, k].sum() > self.shots]
+        cures = [
+            count + smaller > self.shots and smaller and "take the protocol hsnet, which asks for no size (--protocol hsnet)",
+            count > 1 and f"ask for at most {count - 1} shots",
+            "add images",
+            len(enough) >= self.ways and f"leave out what is rarer (--classes {_listed(enough)})"]
+        cure = ", or ".join(filter(None, cures))
+        return InputError(
+            f"class {c} ({self.dataset.class_names[c - 1]}) of {self.dataset.name} {self.dataset.split}",
+            f"{count} images with >= {least} px" + (f" and {smaller} that show it smaller" if smaller else "")
+            + (f" among the {usable.sum()} in use" if usable.sum() < len(usable) else ""),
+            f"at least {self.shots + 1} (K + 1)", cure[0].upper() + cure[1:] + ".")
 
     @property
     def images(self):
@@ -119,6 +132,17 @@ class EpisodeSampler:
     def take(self, count):
         """The first ``count`` episodes as an EpisodeList."""
         return EpisodeList(self.dataset, [self[i] for i in range(count)])
+
+
+def _listed(ids):
+    """Ascending class ids as --classes takes them: (1, 2, 3, 7) -> "1-3,7"."""
+    runs = []
+    for c in sorted(ids):
+        if runs and c == runs[-1][1] + 1:
+            runs[-1][1] = c
+        else:
+            runs.append([c, c])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
 
 
 class EpisodeList:

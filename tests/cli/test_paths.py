@@ -5,10 +5,8 @@ import subprocess
 import sys
 
 import click
-import numpy as np
 import pytest
-from conftest import call
-from PIL import Image
+from conftest import call, own_images
 
 from fsslib import cli
 from fsslib.cli.paths import UserPath
@@ -35,26 +33,13 @@ def test_every_path_is_one_of_a_user():
             f"{where} {parameter.name}"
 
 
-def own(root, name="cup"):
-    """Four photos with one object each."""
-    for folder in ("images", "masks"):
-        (root / folder).mkdir(parents=True)
-    mask = np.zeros((120, 160), np.uint8)
-    mask[20:100, 20:100] = 1
-    for k in range(4):
-        Image.fromarray(np.full((120, 160, 3), 6 * k, np.uint8)).save(root / "images" / f"p{k}.png")
-        Image.fromarray(mask).save(root / "masks" / f"p{k}.png")
-    (root / "classes.txt").write_text(f"{name}\n", encoding="utf-8")
-    return root
-
-
 SCORE = ("evaluate", "--dataset", "folder", "--backbone", "tiny", "--weights", "none", "--size", 64, "--episodes", 4)
 
 
 def test_home_in_options(monkeypatch, capsys, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("FSSLIB_CACHE", "~/cache")
-    own(tmp_path / "home" / "a")
+    own_images(tmp_path / "home" / "a")
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
     code, _, err = call(monkeypatch, capsys, *SCORE, "--root=~/a", "--out=~/result", "--save-masks=~/masks")
@@ -70,7 +55,7 @@ def test_home_in_options(monkeypatch, capsys, tmp_path):
 
 
 def test_letters_that_a_terminal_lacks(tmp_path):
-    own(tmp_path / "a", "чашка ☕")
+    own_images(tmp_path / "a", names=("чашка ☕",))
     command = [sys.executable, "-m", "fsslib", *map(str, SCORE), "--root", tmp_path / "a", "--out", tmp_path / "out"]
     for locale in ({"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C"}, {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}):
         done = subprocess.run(command, capture_output=True, cwd=tmp_path, env={

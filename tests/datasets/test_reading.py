@@ -330,4 +330,4 @@ def test_bad_image_leaves_no_index(tmp_path, cache):
     data = tiny(tmp_path, MASKS)
     save(tmp_path / "1.png", np.full((2, 3), 3, np.uint8))
     refused(lambda: data.areas, tmp_path / "1.png", "class id 3", "Correct the mask")
-    assert not list((cache / "index").iterdir())
+    assert not list(cache.rglob("*.npz"))

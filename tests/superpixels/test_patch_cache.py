@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import Toy, draw_toy
+from conftest import Toy, draw_toy, read_only
 from PIL import Image
 
 from fsslib import cli, datasets
@@ -205,11 +205,44 @@ def test_a_bad_setting_is_refused_at_once(images, arguments, words):
         PatchCache(images, **arguments)
 
 
-def test_more_patches_than_pixels_is_refused_before_anything_is_written(images):
-    cache = PatchCache(images, n_segments=48 * 64 + 1)
-    with pytest.raises(InputError, match="found 3073, expected at most 3072"):
-        cache.fill(workers=1, progress=False)
-    assert not list(cache.folder.iterdir())
+@pytest.mark.parametrize("method", ["slic", "felzenszwalb"])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_tiny_images_among_others(images, tmp_path, method, workers):
+    """A thumbnail has fewer pixels than patches are asked for: it gets fewer, and the others what they always got."""
+    sizes = {"toy01": (8, 5), "toy02": (1, 1), "toy03": (1, 40), "toy04": (40, 1), "toy05": (2, 2)}       # width, height
+    for name, size in sizes.items():
+        Image.new("RGB", size, (200, 30, 60)).save(tmp_path / "toy" / "images" / f"{name}.png")
+    cache = PatchCache(images, method)
+    assert cache.fill(workers=workers, progress=False) == 8
+    for at, name in enumerate(images.ids):
+        labels, image = cache[at], images.image(at)
+        assert labels.shape == image.shape[:2] and sorted(set(labels.ravel())) == list(range(labels.max() + 1))
+        assert labels.max() < labels.size
+        if name not in sizes:
+            assert np.array_equal(labels, segment(image, method))
+
+
+def test_what_goes_wrong_names_the_file(images, monkeypatch):
+    def refuse(*_, **__):
+        raise InputError("slic", "a", "b", "c.")
+    monkeypatch.setattr(module, "segment", refuse)
+    with pytest.raises(InputError, match=r"images/toy00.png, slic: found a"):
+        PatchCache(images, **K).fill(workers=1, progress=False)
+
+
+def test_a_prepared_cache_is_read_and_what_is_missing_told(images, monkeypatch, tmp_path):
+    cache = PatchCache(images, **K)
+    cache.fill(workers=1, progress=False)
+    first = cache[0]
+    state = read_only(monkeypatch, tmp_path / "cache")
+    before = state()
+    again = PatchCache(images, **K)
+    assert again.fill(workers=1, progress=False) == 0 and np.array_equal(again[0], first)
+    other = PatchCache(images, n_segments=9)
+    for ask in (lambda: other[0], lambda: other.fill(workers=1, progress=False)):
+        with pytest.raises(InputError, match="takes no files .Read-only file system.*Set FSSLIB_CACHE"):
+            ask()
+    assert state() == before
 
 
 # The command
