@@ -4,12 +4,11 @@ import hashlib
 import io
 import math
 from dataclasses import asdict
-from pathlib import Path
 
 import torch
 
-from .errors import InputError
-from .storage import atomic_path
+from .errors import InputError, not_readable
+from .storage import atomic_path, user_path
 
 PARTS = {"architecture": dict, "config": dict, "step": int, "model": dict, "optimizer": dict, "rows": list}
 
@@ -37,13 +36,16 @@ def load_checkpoint(path, architecture=None):
     A missing or damaged file, or one of another ``architecture`` (model, backbone, options; None: any), raises
     InputError.
     """
-    if not Path(path).is_file():
-        raise InputError(path, "a folder" if Path(path).is_dir() else "no such file", "a checkpoint",
+    path = user_path(path)
+    if not path.is_file():
+        raise InputError(path, "a folder" if path.is_dir() else "no such file", "a checkpoint",
                          "Correct the path, or train first: fsslib train --help.")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         lacking = [name for name, kind in PARTS.items() if not isinstance(state[name], kind)]
         found = lacking or _name(state["architecture"])
+    except PermissionError as error:
+        raise not_readable(path, "a checkpoint") from error
     except Exception as error:
         raise InputError(path, f"no readable checkpoint ({type(error).__name__})", "a file written by fsslib train",
                          "Copy it again or train again.") from error

@@ -2,9 +2,8 @@
 
 import csv
 from dataclasses import asdict
-from pathlib import Path
 
-from .storage import write_json
+from .storage import user_path, write_json
 
 
 class RunLog:
@@ -13,8 +12,9 @@ class RunLog:
 
     def __init__(self, out, rows, config, first, later=()):
         from torch.utils.tensorboard import SummaryWriter
-        write_json(Path(out) / "config.json", asdict(config))
-        self.file = open(Path(out) / "log.csv", "w", newline="", encoding="utf-8")
+        out = user_path(out)
+        write_json(out / "config.json", asdict(config))
+        self.file = open(out / "log.csv", "w", newline="", encoding="utf-8")
         self.table, self.start, self.later = None, None, later
         self.board = SummaryWriter(str(out), purge_step=first + 1 if rows else 0)
         for row in rows:

@@ -16,7 +16,7 @@ from ..basics.errors import InputError
 from ..basics.logs import RunLog
 from ..basics.machine import hardware, versions
 from ..basics.seeds import stream
-from ..basics.storage import atomic_path, sha256_file, writable_folder, write_json
+from ..basics.storage import atomic_path, sha256_file, user_path, writable_folder, write_json
 from ..datasets.selection import Pictures
 from ..episodes.transforms import check_geometry
 from ..models.backbones import build_backbone
@@ -92,6 +92,7 @@ def pretrain(encoder, dataset, config=PretrainConfig(), out=None, resume=False, 
     A loss that is not finite raises InputError naming the last good checkpoint.
     """
     check_config(config)
+    out = out and user_path(out)
     fabric = start(config.devices, config.precision)
     pictures = Pictures(dataset)
     seen, held_out = split_validation(dataset, config.held_out)

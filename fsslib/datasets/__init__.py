@@ -1,7 +1,6 @@
 """``open_dataset``: one door to every data set of the kit."""
 
 from ..basics.errors import InputError
-from ..basics.storage import user_path
 from .base import IGNORE, Sample, SegmentationDataset
 
 NAMES = ("shapes", "voc", "folder")
@@ -27,4 +26,4 @@ def open_dataset(name, root=None, split="train", **options):
         from .voc import Voc as Dataset
     else:
         from .folder import Folder as Dataset
-    return Dataset(None if root is None else user_path(root), split, **options)
+    return Dataset(root, split, **options)

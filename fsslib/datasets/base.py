@@ -103,6 +103,8 @@ class SegmentationDataset:
 def _stamp(path):
     try:
         status = Path(path).stat()
+    except PermissionError as error:
+        raise not_readable(path, "an image or a mask") from error
     except OSError as error:
         found = "no such file" if isinstance(error, FileNotFoundError) else f"a file that cannot be read ({error.strerror})"
         raise InputError(path, found, "every image and mask of the list",

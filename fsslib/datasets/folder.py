@@ -7,7 +7,7 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from ..basics.errors import InputError
-from ..basics.storage import data_dir
+from ..basics.storage import data_dir, user_path
 from .base import IGNORE, SegmentationDataset
 from .class_names import conversion, read_classes
 from .formats import SUFFIXES
@@ -37,7 +37,7 @@ class Folder(SegmentationDataset):
     name = "folder"
 
     def __init__(self, root=None, split="val", need_masks=True):
-        root = Path(root) if root is not None else _default_root()
+        root = user_path(root) if root is not None else _default_root()
         if not root.is_dir():
             raise InputError(root, "a file" if root.exists() else "no such folder", "a folder", _tree(root))
         labelled = need_masks or (root / "masks").is_dir()

@@ -19,7 +19,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from ..basics.errors import InputError
-from ..basics.storage import cache_dir, read_json, sha256_file, writable_folder, write_json
+from ..basics.storage import cache_dir, read_json, sha256_file, user_path, writable_folder, write_json
 from .base import SegmentationDataset
 from .shapes_forms import CLASSES
 from .shapes_scene import draw_scene
@@ -48,7 +48,7 @@ class Shapes(SegmentationDataset):
         if split not in COUNTS:
             raise InputError("split", repr(split), "'train' or 'val'", "Correct the split.")
         self.split = split
-        parent = Path(root) if root else cache_dir()
+        parent = user_path(root) if root else cache_dir()
         self.folder = parent / "shapes-v1" / split
         self.ids = tuple(f"{split}-{index:04d}" for index in range(COUNTS[split]))
         self.files = tuple(tuple(self.folder / name for name in file_names(id)) for id in self.ids)
@@ -130,7 +130,7 @@ def draw_all(part, split):
     try:
         for worker in range(workers):
             processes.append(subprocess.Popen([*command, str(worker), str(workers)], stdout=subprocess.PIPE,
-                                              stderr=subprocess.PIPE, text=True, env=environment,
+                                              stderr=subprocess.PIPE, text=True, errors="replace", env=environment,
                                               start_new_session=True))
         with tqdm(total=COUNTS[split], desc=f"drawing shapes {split}", unit="image") as progress:
             for index in range(COUNTS[split]):          # image i comes from process i modulo workers, in order

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..basics.errors import InputError
-from ..basics.storage import data_dir
+from ..basics.storage import data_dir, user_path
 
 COUNTS = {"voc": 1464, "pfenet": 5953, "aug": 10582, "val": 1449}
 LISTS = {"train": ("voc", "pfenet", "aug", "train_aug"), "val": ("val",)}
@@ -52,7 +52,7 @@ class VocTree:
 
 def find_tree(root=None):
     """The VocTree at ``root``: the folder with VOCdevkit, VOCdevkit or VOC2012 itself; else InputError."""
-    root = Path(root) if root is not None else data_dir()
+    root = user_path(root) if root is not None else data_dir()
     if root.is_file():
         raise InputError(root, "a file", "the folder that contains VOCdevkit", FETCH)
     if not root.is_dir():

@@ -1,16 +1,14 @@
 """Answers as files: one PNG an episode, named by its number, at the size that the protocol scores."""
 
-from pathlib import Path
-
 from PIL import Image
 
 from ..basics.errors import InputError
-from ..basics.storage import writable_folder
+from ..basics.storage import user_path, writable_folder
 
 
 def mask_path(folder, number):
     """``folder/000012.png`` for episode 12."""
-    return Path(folder) / f"{number:06d}.png"
+    return user_path(folder) / f"{number:06d}.png"
 
 
 def save_mask(folder, number, labels):

@@ -7,7 +7,7 @@ from tqdm.auto import tqdm
 
 from .. import datasets
 from ..basics.errors import InputError
-from ..basics.storage import read_json, sha256_json, writable_folder, write_json
+from ..basics.storage import read_json, sha256_json, user_path, writable_folder, write_json
 from ..datasets.reading import read_numbers
 from ..episodes.protocols import get_protocol
 from ..episodes.sampler import EpisodeList
@@ -89,7 +89,7 @@ def mask_files(folder, count):
     A missing mask, one too many, two for one episode, a PNG with another name or a JPEG raises InputError. Files of other
     kinds are passed over, and so are hidden ones.
     """
-    folder, found = Path(folder), {}
+    folder, found = user_path(folder), {}
     if not folder.is_dir():
         raise InputError(folder, "a file" if folder.exists() else "no such folder", "a folder of masks",
                          f"Give the folder that holds {mask_path('', 0)} and the others.")

@@ -57,12 +57,12 @@ class PatchCache:
         image = self.dataset.files[index][0]
         try:
             status = os.stat(image)
+            stamp = image, status.st_size, status.st_mtime_ns
+            if stamp not in self._names:
+                self._names[stamp] = hashlib.sha256(Path(image).read_bytes()).hexdigest()[:32]
         except OSError:
             read_image(image)                # says in one sentence what is wrong with the file
             raise
-        stamp = image, status.st_size, status.st_mtime_ns
-        if stamp not in self._names:
-            self._names[stamp] = hashlib.sha256(Path(image).read_bytes()).hexdigest()[:32]
         return self._names[stamp]
 
     def _stored(self, index):
