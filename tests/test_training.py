@@ -331,6 +331,7 @@ def test_an_out_that_is_a_file(toy, tmp_path):
 def test_home_in_the_folder_of_a_run(toy, tiny_panet, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    fit(tiny_panet, toy, (1, 2), TrainingConfig(steps=1, batch=1, size=32, precision="32", validate_every=0), out="~/run", progress=False)
+    config = TrainingConfig(steps=1, batch=1, size=32, precision="32", validate_every=0)
+    fit(tiny_panet, toy, (1, 2), config, out="~/run", progress=False)
     assert {"checkpoint.pt", "log.csv", "config.json"} <= {path.name for path in (tmp_path / "run").iterdir()}
     assert not (tmp_path / "~").exists()

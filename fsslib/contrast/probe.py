@@ -70,8 +70,8 @@ class PatchProbe:
         self.classes = sorted({c for _, c in self.known} & {c for _, c in self.asked})
         if not self.classes or len(self.known) < k:
             raise InputError("probe", f"{len(self.known)} object patches to learn from, {len(self.asked)} to ask",
-                             f"at least {k}, with a common class", "Draw masks for more images, take a smaller min_area, or leave the probe out: "
-                             "--probe-every 0.")
+                             f"at least {k}, with a common class",
+                             "Draw masks for more images, take a smaller min_area, or leave the probe out: --probe-every 0.")
 
     def _labelled(self, images, min_area):
         """dict image index -> dict patch id -> class, without images that have no such patch."""

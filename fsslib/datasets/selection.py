@@ -43,7 +43,8 @@ class Pictures(SegmentationDataset):
 
     def mask(self, i):
         if self.files[i][1] is None:
-            raise InputError(self.files[i][0], "an image without a mask", "one with a mask", "Ask for an image below len(labelled).")
+            raise InputError(self.files[i][0], "an image without a mask", "one with a mask",
+                             "Ask for an image below len(labelled).")
         return self.labelled.mask(i)
 
     def __getitem__(self, i):

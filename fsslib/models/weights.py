@@ -90,7 +90,8 @@ def downloaded(url):
                          f"Try again, {by_hand}") from error
     except (OSError, HTTPException) as error:
         if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
-            raise InputError(folder, error.strerror, "room for the weights", f"Set TORCH_HOME to a larger disk, {by_hand}") from error
+            raise InputError(folder, error.strerror, "room for the weights",
+                             f"Set TORCH_HOME to a larger disk, {by_hand}") from error
         raise InputError(url, f"no way to download it ({getattr(error, 'reason', None) or error})", "a network connection",
                          f"Save it as {path} by hand, {by_hand}") from error
     return path
@@ -126,8 +127,8 @@ def misfit(own, state, naming, source, network):
     prefix = next((name[:-len(names[0])] for name in state if f".{name}".endswith(f".{names[0]}")), "")
     lacking = next((name for name in names if prefix + name not in state), None)
     what = f"without {lacking}" if lacking else "of other shapes"
-    if network.startswith("resnet") and any(
-            re.search(r"(^|[a-z_]\.)(conv1|layer0\.0)\.weight$", name) and tensor.shape[2:] == (3, 3) for name, tensor in state.items()):
+    stem = re.compile(r"(^|[a-z_]\.)(conv1|layer0\.0)\.weight$")
+    if network.startswith("resnet") and any(stem.search(name) and state[name].shape[2:] == (3, 3) for name in state):
         what = "of a ResNet that begins with three 3x3 convolutions, as PFENet's does"
     return InputError(source, f"{len(state)} tensors, {what}", f"the {len(own)} tensors of {network}",
                       "Give weights of the same backbone, with the names of torchvision or timm.")

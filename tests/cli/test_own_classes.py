@@ -36,7 +36,8 @@ def test_a_class_that_no_mask_shows(monkeypatch, capsys, tmp_path):
     code, out, err = call(monkeypatch, capsys, *SCORE, "--root", "a")
     assert code == 0 and "left out, since no mask shows them: bowl, mug" in out, err
     assert result()["config"]["classes"] == [1] and result()["config"]["left_out"] == ["bowl", "mug"]
-    code, out, err = call(monkeypatch, capsys, "score", "episodes", "--dataset", "folder", "--root", "a", "--episodes", 3, "--out", "l.json")
+    code, out, err = call(monkeypatch, capsys, "score", "episodes", "--dataset", "folder", "--root", "a",
+                          "--episodes", 3, "--out", "l.json")
     assert code == 0 and "bowl, mug" in out, err
     code, _, err = call(monkeypatch, capsys, *SCORE, "--root", "a", "--classes", "1,2")
     assert code == 2 and "class 2 (bowl)" in said(err) and "found 0 images" in said(err) and "--classes 1)" in said(err)
@@ -68,7 +69,7 @@ def test_classes_by_name(monkeypatch, capsys, tmp_path):
     assert code == 0, err
     assert sorted(result()["config"]["classes"]) == [1, 2, 3] and result()["config"]["left_out"] == ["7"]
     code, _, err = call(monkeypatch, capsys, *SCORE, "--root", "a", "--classes", "bowl")
-    assert code == 2 and "--classes: found 'bowl', expected class ids such as 6-10,16, or names of folder: cup, red bowl" in said(err)
+    assert code == 2 and "--classes: found 'bowl', expected class ids such as 6-10,16, or names of folder: cup, red" in said(err)
     with pytest.raises(InputError, match="each class once"):
         class_ids("cup,1", "folder", "a")
     for text in ("1-999999999999", "3-", "", "1,,2"):
@@ -103,7 +104,7 @@ def test_two_folders_are_two_data_sets(monkeypatch, capsys, tmp_path):
     own_images(tmp_path / "b", 12, ("jar", "cup"), classes=(1, 2))
     assert call(monkeypatch, capsys, *TRAIN, "--root", "a", "--classes", "cup", "--validate-every", 0, "--out", "run")[0] == 0
     score = (*SCORE, "--root", "b", "--checkpoint", "run/checkpoint.pt", "--classes")
-    assert call(monkeypatch, capsys, *score, "1")[0] == 0                                        # a jar, class 1 of the other folder
+    assert call(monkeypatch, capsys, *score, "1")[0] == 0            # a jar, class 1 of the other folder
     code, _, err = call(monkeypatch, capsys, *score, "2")
     assert code == 2 and "trained on the classes 2 " in said(err)
 
@@ -113,8 +114,8 @@ def test_folds_are_offered_of_what_can_be_read(monkeypatch, capsys):
     assert code == 2 and "expected one with folds (voc, shapes)" in said(err)
 
 
-PRETRAIN = ("pretrain", "--dataset", "folder", "--root", "a", *TINY[:4], "--size", 32, "--patch-size", 32, "--batch", 8, "--epochs", 1,
-            "--precision", 32, "--out", "run")
+PRETRAIN = ("pretrain", "--dataset", "folder", "--root", "a", *TINY[:4], "--size", 32, "--patch-size", 32, "--batch", 8,
+            "--epochs", 1, "--precision", 32, "--out", "run")
 
 
 def test_contrast_takes_every_image(monkeypatch, capsys, tmp_path):
@@ -126,7 +127,8 @@ def test_contrast_takes_every_image(monkeypatch, capsys, tmp_path):
     seen = []
     from fsslib.contrast.views import ContrastViews
     plain = ContrastViews.__getitem__
-    monkeypatch.setattr(ContrastViews, "__getitem__", lambda self, t: (seen.append(self.dataset.ids[self.image_of(t)]), plain(self, t))[1])
+    monkeypatch.setattr(ContrastViews, "__getitem__", lambda self, t: (
+        seen.append(self.dataset.ids[self.image_of(t)]), plain(self, t))[1])
     monkeypatch.setattr("fsslib.basics.engine.DataLoader", lambda items, batch_size, sampler, **_: (
         __import__("torch").utils.data.default_collate([items[t] for t in sampler[at:at + batch_size]])
         for at in range(0, len(sampler), batch_size)))
