@@ -1,12 +1,12 @@
 """``fsslib data``: download, check, convert and segment data sets."""
 
 import sys
-from pathlib import Path
 
 import click
 
 from . import cli
 from .options import DATASET, ROOT
+from .paths import PATH
 
 
 @cli.group()
@@ -36,10 +36,10 @@ def check(name, root):
 
 
 @data.command()
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--colours", type=click.Path(path_type=Path), metavar="LABELMAP", help="Text file, name:red,green,blue a line, as CVAT "
+@click.argument("folder", type=PATH)
+@click.option("--colours", type=PATH, metavar="LABELMAP", help="Text file, name:red,green,blue a line, as CVAT "
               "writes it; not needed for masks of 0 and 255.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the new masks (else FOLDER_numbers); must be empty.")
+@click.option("--out", type=PATH, help="Folder of the new masks (else FOLDER_numbers); must be empty.")
 def masks(folder, colours, out):
     """Write masks of colours, or of 0 and 255, as class numbers; the masks in FOLDER stay as they are."""
     from ..datasets.colours import convert_masks
