@@ -1,5 +1,10 @@
 """The one exception a user is meant to read."""
 
+import re
+
+MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc", "Cannot allocate memory", "MemoryError",
+          "is killed by signal: Killed")     # of torch's allocators, of C++, of the system, of a loading process
+
 
 class InputError(ValueError):
     """Something a user gave cannot be used; the message says what to do about it.
@@ -14,3 +19,21 @@ class InputError(ValueError):
 
     def __reduce__(self):                    # so that it comes whole out of a worker process
         return type(self), (self.where, self.found, self.expected, self.cure)
+
+
+def apart(first, second, digits=1):
+    """Two numbers as texts with so many decimals, or as many more as it takes that two different numbers look different."""
+    while first != second and f"{first:.{digits}f}" == f"{second:.{digits}f}" and digits < 15:
+        digits += 1
+    return f"{first:.{digits}f}", f"{second:.{digits}f}"
+
+
+def out_of_memory(error):
+    """The InputError for what memory that ran out raised, on a CPU, on a GPU or in a loading process; None for any other."""
+    text = str(error)
+    if not isinstance(error, MemoryError) and not any(sign in text for sign in MEMORY):
+        return None
+    asked = re.search(r"allocate (?:memory: you tried to allocate )?([\d.]+) ?(bytes|[KMGT]iB)", text)
+    found = f"no room for {asked[1]} {asked[2]}" if asked else "too little of it"
+    return InputError("memory", f"{found} {'on the GPU' if 'CUDA' in text else 'on this machine'}", "enough for this size and batch",
+                      "Use a smaller --size, where there is one a smaller --batch, do without --no-bank, or close other programs.")
