@@ -90,7 +90,7 @@ def test_killed_in_a_training_it_goes_on(undisturbed, tmp_path):
     os.killpg(process.pid, signal.SIGKILL)                                   # the call, Snakemake and its jobs
     process.wait()
     process.stdout.close()
-    assert not list(folder.glob("runs/grid/evaluate/*/result.json")) and (folder / "runs/grid/lock.json").exists()
+    assert not list(folder.glob("runs/grid/evaluate/*/result.json")) and (folder / "runs/grid/.lock").exists()
     left = len(list(folder.glob("runs/grid/train/*/result.json")))
     assert left < 2, "both trainings were over before the kill"
     assert "2 to run" in finished(folder, "--yes")
