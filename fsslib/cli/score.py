@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from . import cli
-from .options import DATASET, ROOT, class_ids, tell, tell_one
+from .options import DATASET, ROOT, class_ids, refuse_unused, tell, tell_one
 
 
 @cli.group()
@@ -27,7 +27,8 @@ def score():
 @click.option("--episodes", type=int, help="Number a seed (else the protocol's).")
 @click.option("--seed", type=int, multiple=True, help="Episode seed, may be repeated (else the protocol's).")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The list, a JSON file.")
-def episodes(dataset, root, fold, classes, shots, ways, protocol, episodes, seed, out):
+@click.pass_context
+def episodes(context, dataset, root, fold, classes, shots, ways, protocol, episodes, seed, out):
     """Write the episodes of a protocol as a list with a digest.
 
     An entry of "episodes" is [class ids], [[ids of the support images] a way], id of the query image.
@@ -37,6 +38,8 @@ def episodes(dataset, root, fold, classes, shots, ways, protocol, episodes, seed
     from ..episodes.protocols import get_protocol
     from ..evaluation.masks import mask_path
     from ..evaluation.outside import write_list
+    if classes or dataset == "folder":
+        refuse_unused(context, "--classes" if classes else "--dataset folder", "fold")
     chosen = class_ids(classes) if classes else None if dataset == "folder" else novel_classes(dataset, fold)
     pictures = open_dataset(dataset, root, get_protocol(protocol).split)
     every = range(1, len(pictures.class_names) + 1)                          # own images: every class is novel
