@@ -123,8 +123,10 @@ def fit(model, dataset, classes, config=TrainingConfig(), out=None, resume=False
     ``novel``: classes whose images are dropped from training (BAM's rule; default: kept as background, PFENet's) ·
     ``images``: indices of the training images to use, by default all ·
     ``bank``: a ModelBank of this model, data and size; its frozen networks are then not run in the loop ·
-    ``report``: called with each row of the log · ``start_digest``: of the weights that ``model`` comes with, where a checkpoint
-    gave them; a resumed run must have the same. Ctrl-C and SIGTERM end the run behind the step, which is kept. Returns the rows: dicts with ``step``, ``loss``, each loss, ``lr``,
+    ``report``: called with each row of the log · ``start_digest``: of the weights that ``model`` comes with,
+    where a checkpoint gave them; a resumed run must have the same.
+
+    Ctrl-C and SIGTERM end the run behind the step, which is kept. Returns the rows: dicts with ``step``, ``loss``, each loss, ``lr``,
     ``seconds`` and, every ``validate_every`` steps, ``val_miou`` (percent) and ``val_distance``; row 0 holds the
     validation before the first step.
 

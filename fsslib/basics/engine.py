@@ -75,7 +75,9 @@ def leads(devices):
 
 def agreed(fabric, stop):
     """Whether any process wants to stop: all take the same number of steps."""
-    return bool(stop) if fabric.world_size == 1 else bool(fabric.all_reduce(torch.tensor(float(bool(stop))), reduce_op="sum") > 0)
+    if fabric.world_size == 1:
+        return bool(stop)
+    return bool(fabric.all_reduce(torch.tensor(float(bool(stop)), device=fabric.device), reduce_op="sum") > 0)
 
 
 def reading(items, wanted, batch, ahead=2):
@@ -86,8 +88,9 @@ def reading(items, wanted, batch, ahead=2):
         need = (ahead + 1) * batch * _bytes(items[0])        # read ahead by each, and one being used
         if free < wanted * need:
             wanted = int(free // need)
-            _tell_once(f"/dev/shm: {' of '.join(apart(free / 1e9, (wanted + 1) * need / 1e9, 2))} GB for one more loading process; "
-                       f"going on with {wanted} (docker run --shm-size=8g gives more)")
+            room = " of ".join(apart(free / 1e9, (wanted + 1) * need / 1e9, 2))
+            _tell_once(f"/dev/shm: {room} GB for one more loading process; going on with {wanted} "
+                       "(docker run --shm-size=8g gives more)")
     return {"num_workers": wanted, "worker_init_fn": deaf}
 
 

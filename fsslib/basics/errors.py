@@ -35,5 +35,6 @@ def out_of_memory(error):
         return None
     asked = re.search(r"allocate (?:memory: you tried to allocate )?([\d.]+) ?(bytes|[KMGT]iB)", text)
     found = f"no room for {asked[1]} {asked[2]}" if asked else "too little of it"
-    return InputError("memory", f"{found} {'on the GPU' if 'CUDA' in text else 'on this machine'}", "enough for this size and batch",
-                      "Use a smaller --size, where there is one a smaller --batch, do without --no-bank, or close other programs.")
+    place = "on the GPU" if "CUDA" in text else "on this machine"
+    return InputError("memory", f"{found} {place}", "enough for this size and batch", "Use a smaller --size, where there is one "
+                      "a smaller --batch, do without --no-bank, or close other programs.")

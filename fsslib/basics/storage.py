@@ -40,10 +40,11 @@ def writable_folder(path, cure):
 
 @contextlib.contextmanager
 def at_work(folder, wait=False):
-    """Holds ``folder`` for one process at a time; a second one raises InputError, or waits and says so. A killed holder lets go.
+    """Holds ``folder`` for one process at a time; a second one raises InputError, or waits and says so. A killed one lets go.
 
     ``wait``: always; else where ``$FSSLIB_WAIT`` is set, as the grid does: what a killed call of it left running is no user's
-    mistake, and its job goes on where that one stops. The lock lies in the cache: the folder is made by what is written there, and not at all where nothing is.
+    mistake, and its job goes on where that one stops. The lock lies in the cache: the folder is made by what is written there,
+    and not at all where nothing is.
     """
     import filelock
     name = hashlib.sha256(str(Path(folder).resolve()).encode()).hexdigest()[:20]

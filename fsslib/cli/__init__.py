@@ -20,8 +20,8 @@ DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errn
 
 
 def main():
-    """Entry point: bad input, a full or closed disk, too little memory, a missing package: one sentence on stderr and exit code 2;
-    130 after Ctrl-C and 143 after SIGTERM, which both leave nothing half-written."""
+    """Entry point: bad input, a full or closed disk, too little memory, a missing package: one sentence on stderr and exit
+    code 2; 130 after Ctrl-C and 143 after SIGTERM, which both leave nothing half-written."""
     if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
         signal.signal(signal.SIGTERM, raise_terminated)
     try:

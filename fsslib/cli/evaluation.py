@@ -75,8 +75,8 @@ def evaluate(context, dataset, root, fold, classes, shots, ways, size, protocol,
         steps = [row["seconds"] for row in state.get("rows", ()) if "seconds" in row]
         trained = {"training_seconds": round(sum(steps), 1), "training_steps": len(steps)} if steps else {}
         result = run(network, drawn, asked, protocol, size, annotator(annotation), bank, out, about=told,
-                     masks=save_masks, **({} if classes or dataset == "folder" else {"fold": fold}), annotation=annotation, weights=Path(weights).name,
-                     checkpoint=checkpoint and checkpoint.name, **trained)
+                     masks=save_masks, **({} if classes or dataset == "folder" else {"fold": fold}), annotation=annotation,
+                     weights=Path(weights).name, checkpoint=checkpoint and checkpoint.name, **trained)
     tell(result, pictures.class_names)
     click.echo(f"{len(drawn)} episodes in {result['seconds']:.0f} s; {out / 'result.json'}")
 

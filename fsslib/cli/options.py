@@ -103,7 +103,7 @@ def about(context, data):
 
 
 def refuse_unused(context, beside, *names):
-    """Raises InputError for one of these options that has another value than by default, where ``beside`` makes it mean nothing."""
+    """Raises InputError for one of these options with another value than by default, where ``beside`` makes it mean nothing."""
     for option in context.command.params:
         if option.name in names and context.params[option.name] not in (option.get_default(context), None, ()):
             raise InputError(option.opts[0], f"{option.opts[0]} beside {beside}, where nothing reads it", "one of the two",
@@ -111,8 +111,8 @@ def refuse_unused(context, beside, *names):
 
 
 def folder_of(out, kind, name, told):
-    """``--out``, else ``runs/KIND/NAME-DIGEST``: another call has another folder. One that holds the result of another call raises
-    InputError: nothing is replaced by the result of other options, files or data."""
+    """``--out``, else ``runs/KIND/NAME-DIGEST``: another call has another folder. One that holds the result of another call
+    raises InputError: nothing is replaced by the result of other options, files or data."""
     if out is None:
         return Path("runs") / kind / f"{name}-{told['job'][:8]}"
     path = out / "result.json"

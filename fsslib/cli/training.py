@@ -5,7 +5,8 @@ from pathlib import Path
 import click
 
 from . import cli
-from .options import DATASET, EPISODES, MODEL, ROOT, RUN, about, build, class_ids, folder_of, interrupted, refuse_no_extractor, refuse_unused, weights_of
+from .options import (DATASET, EPISODES, MODEL, ROOT, RUN, about, build, class_ids, folder_of, interrupted, refuse_no_extractor,
+                      refuse_unused, weights_of)
 
 
 @cli.command()

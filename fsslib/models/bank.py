@@ -125,7 +125,8 @@ class FeatureBank(_Closing):
         free = shutil.disk_usage(cache_dir("bank")).free
         if free < needed:
             found, expected = apart(free / 1e9, needed / 1e9)
-            raise InputError(cache_dir("bank"), f"{found} GB free", f"{expected} GB for the features of {len(missing)} images", CURE)
+            raise InputError(cache_dir("bank"), f"{found} GB free",
+                             f"{expected} GB for the features of {len(missing)} images", CURE)
         with self._room():
             for view, indices in asked.items():
                 for start, end in _runs(indices):
@@ -137,7 +138,8 @@ class FeatureBank(_Closing):
         try:
             yield
         except OSError as error:
-            raise InputError(cache_dir("bank"), f"no room for the features ({error.strerror})", "a disk and a quota with room", CURE) from error
+            raise InputError(cache_dir("bank"), f"no room for the features ({error.strerror})", "a disk and a quota with room",
+                             CURE) from error
 
     def close(self):
         """Lets go of the files; without a key that deletes them."""
