@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import math
 import time
 from dataclasses import asdict, dataclass
 
@@ -12,8 +11,9 @@ from tqdm.auto import tqdm
 
 from .basics.checkpoints import refuse_infinite, restore, save_checkpoint
 from .basics.config import at_least, finite
-from .basics.engine import loader, start
+from .basics.engine import agreed, loader, start
 from .basics.errors import InputError
+from .basics.interrupts import held
 from .basics.logs import RunLog
 from .basics.seeds import stream
 from .basics.storage import writable_folder
@@ -114,7 +114,7 @@ def curve(rows):
 
 
 def fit(model, dataset, classes, config=TrainingConfig(), out=None, resume=False, novel=(), bank=None, images=None,
-        progress=True, report=None):
+        progress=True, report=None, start_digest=None):
     """Trains ``model`` on episodes of ``classes`` (base classes) and leaves it with the last step's weights.
 
     ``out``: folder for ``checkpoint.pt``, ``log.csv``, ``config.json`` and TensorBoard events; None keeps nothing ·
@@ -122,7 +122,10 @@ def fit(model, dataset, classes, config=TrainingConfig(), out=None, resume=False
     ``novel``: classes whose images are dropped from training (BAM's rule; default: kept as background, PFENet's) ·
     ``images``: indices of the training images to use, by default all ·
     ``bank``: a ModelBank of this model, data and size; its frozen networks are then not run in the loop ·
-    ``report``: called with each row of the log. Returns the rows: dicts with ``step``, ``loss``, each loss, ``lr``,
+    ``report``: called with each row of the log · ``start_digest``: of the weights that ``model`` comes with,
+    where a checkpoint gave them; a resumed run must have the same.
+
+    Ctrl-C and SIGTERM end the run behind the step, which is kept. Returns the rows: dicts with ``step``, ``loss``, each loss, ``lr``,
     ``seconds`` and, every ``validate_every`` steps, ``val_miou`` (percent) and ``val_distance``; row 0 holds the
     validation before the first step.
 
@@ -147,7 +150,8 @@ def fit(model, dataset, classes, config=TrainingConfig(), out=None, resume=False
         validation = drawn.take(config.validation_episodes)
     optimizer = build_optimizer(model, config)
     data = {"dataset": dataset.name, "digest": dataset.digest, "classes": [int(c) for c in classes],
-            "names": [dataset.class_names[c - 1] for c in classes], "dropped": [int(c) for c in novel]}
+            "names": [dataset.class_names[c - 1] for c in classes], "dropped": [int(c) for c in novel],
+            **({"start": start_digest} if start_digest else {})}
     first, rows, checkpoint = 0, [], out and writable_folder(out, "Give another --out.") / "checkpoint.pt"
     if checkpoint and checkpoint.exists() and not resume:
         raise InputError(checkpoint, "a checkpoint of an earlier run", "a folder without one",
@@ -166,35 +170,38 @@ def fit(model, dataset, classes, config=TrainingConfig(), out=None, resume=False
     batches = loader(tensors, fabric, config.batch, first, config.steps, collate)
     bar = tqdm(range(first, config.steps), desc="train", unit="step", initial=first, total=config.steps,
                disable=not progress or not fabric.is_global_zero)
-    for step in bar:
-        began = time.perf_counter()
-        engine.train()
-        torch.manual_seed(stream(config.seed, (step << 8) + fabric.global_rank))      # dropout: nothing to restore
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(config, step)
-        losses = engine(next(batches).to(fabric.device)).losses
-        loss = sum(losses.values())
-        refuse_infinite(loss.item(), step, learning_rate(config, step), checkpoint)
-        optimizer.zero_grad(set_to_none=True)
-        fabric.backward(loss)
-        optimizer.step()
-        row = {"step": step + 1, "loss": loss.item(), **{k: v.item() for k, v in losses.items()},
-               "lr": learning_rate(config, step), "seconds": time.perf_counter() - began}
-        if validation and ((step + 1) % config.validate_every == 0 or step + 1 == config.steps):
-            if fabric.is_global_zero:
-                row |= _validate(model, validation, drawn.classes, config, fabric.device, bank)
-            fabric.barrier()
-        rows.append(row)
-        bar.set_postfix(loss=f"{row['loss']:.3f}", **{k: v for k, v in row.items() if k == "val_miou"}, refresh=False)
-        if report:
-            report(row)
-        if log:
-            log.add(row)
-            if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps:
-                save_checkpoint(checkpoint, architecture=model.architecture, config=asdict(config), data=data,
-                                step=step + 1, model=model.state_dict(), optimizer=optimizer.state_dict(), rows=rows)
-    if log:
-        log.close()
+    with held() as stop, log or contextlib.nullcontext():
+        for step in bar:
+            began = time.perf_counter()
+            engine.train()
+            torch.manual_seed(stream(config.seed, (step << 8) + fabric.global_rank))      # dropout: nothing to restore
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(config, step)
+            losses = engine(next(batches).to(fabric.device)).losses
+            loss = sum(losses.values())
+            refuse_infinite(loss.item(), step, learning_rate(config, step), checkpoint)
+            optimizer.zero_grad(set_to_none=True)
+            fabric.backward(loss)
+            optimizer.step()
+            row = {"step": step + 1, "loss": loss.item(), **{k: v.item() for k, v in losses.items()},
+                   "lr": learning_rate(config, step), "seconds": time.perf_counter() - began}
+            if validation and ((step + 1) % config.validate_every == 0 or step + 1 == config.steps):
+                if fabric.is_global_zero:
+                    row |= _validate(model, validation, drawn.classes, config, fabric.device, bank)
+                fabric.barrier()
+            rows.append(row)
+            bar.set_postfix(loss=f"{row['loss']:.3f}", **{k: v for k, v in row.items() if k == "val_miou"}, refresh=False)
+            if report:
+                report(row)
+            stopped = agreed(fabric, stop.asked)
+            if log:
+                log.add(row)
+                if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps or stopped:
+                    save_checkpoint(checkpoint, architecture=model.architecture, config=asdict(config), data=data,
+                                    step=step + 1, model=model.state_dict(), optimizer=optimizer.state_dict(), rows=rows)
+            if stopped and step + 1 < config.steps:
+                fabric.barrier()
+                stop.deliver()
     return rows
 
 

@@ -157,6 +157,27 @@ def test_killed_and_resumed(toy, toy_folder, whole, whole_qgnet, tmp_path, name)
         assert_same(tmp_path, *run_qgnet(toy, tmp_path, resume=True), whole_qgnet)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_by_a_signal_it_keeps_the_step(toy, toy_folder, whole, tmp_path, number):
+    """Between two checkpoints; the signal goes to the loading process, too, as from a terminal."""
+    root = __file__.rsplit("/tests/", 1)[0]
+    child = subprocess.Popen([sys.executable, "-c", CHILD, str(toy_folder), str(tmp_path), "panet"], cwd=root, text=True,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": root}, start_new_session=True)
+    for line in child.stdout:
+        if line.strip() == "3":
+            break
+    os.killpg(child.pid, number)
+    said = child.communicate(timeout=60)[1]
+    assert child.returncode in (-number, 1) and "once more ends it at once" in said and "DataLoader worker" not in said
+    assert load_checkpoint(tmp_path / "checkpoint.pt", panet().architecture)["step"] == 3
+    assert_same(tmp_path, *run(toy, tmp_path, resume=True, model=panet(9)), whole)
+
+
+def test_a_signal_in_the_last_step_changes_nothing(toy, whole, tmp_path):
+    model, rows = run(toy, tmp_path, report=lambda row: row["step"] == 6 and signal.raise_signal(signal.SIGINT))
+    assert_same(tmp_path, model, rows, whole)
+
+
 def test_other_options_or_another_model_are_refused(toy, whole):
     out = whole[0]
     for changes, word in ((dict(lr=0.01), "found a run with lr=0.02, expected lr=0.01"), (dict(steps=7), "steps=6"),

@@ -4,6 +4,7 @@ import hashlib
 import io
 import math
 from dataclasses import asdict
+from pathlib import Path
 
 import torch
 
@@ -78,12 +79,29 @@ def restore(path, model, optimizer, config, data):
     state = load_checkpoint(path, model.architecture)
     then, now = {**data, **state.get("data", {}), **state["config"]}, {**data, **asdict(config)}
     changed = next((k for k, v in now.items() if then.get(k) != v), None)
+    extractor = Path(path).with_name("extractor.safetensors")
+    if changed == "steps" and state["step"] == then["steps"] or changed == "epochs" and extractor.exists():
+        cure = ("start a new training from it, --checkpoint {}, with another --seed" if changed == "steps" else
+                "start a new pretraining from its extractor, --weights {1}, with the same --batch-norm").format(path, extractor)
+        raise InputError(path, f"a finished run with {changed}={then[changed]!r}", f"{changed}={now[changed]!r} as asked now",
+                         f"Its learning rates went down to its last step; to learn more, {cure}, another --out and no --resume.")
     if changed:
         raise InputError(path, f"a run with {changed}={then.get(changed)!r}",
                          f"{changed}={now[changed]!r} as asked now",
                          "Resume with the same options, or give another --out.")
     fill(path, state, model, optimizer)
     return state["step"], state["rows"]
+
+
+def refuse_other_start(path, state, dataset, classes):
+    """Raises InputError if a training on ``classes`` of the data set ``dataset`` cannot start from the run behind ``state``: a
+    class learned there and not here would count as never seen."""
+    run = state.get("data", {})
+    if run.get("dataset") != dataset or set(run.get("classes", ())) - set(classes):
+        learned = ", ".join(map(str, run.get("classes", ()))) or "unknown classes"
+        raise InputError(path, f"a model trained on the classes {learned} of {run.get('dataset')}",
+                         f"one of {', '.join(map(str, classes))} of {dataset} alone, which are learned now",
+                         "Give a checkpoint of the same --dataset and --fold.")
 
 
 def refuse_infinite(loss, step, lr, path):

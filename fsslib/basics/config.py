@@ -6,7 +6,6 @@ import json
 import math
 import types
 import typing
-from pathlib import Path
 
 import yaml
 

@@ -39,6 +39,12 @@ class RunLog:
             if name != "step" and value is not None:           # no mIoU where a class was never asked for
                 self.board.add_scalar(name, value, row["step"])
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
     def close(self):
         self.file.close()
         self.board.close()

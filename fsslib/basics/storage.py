@@ -1,9 +1,11 @@
 """Where files live, and how they are written whole or not at all."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
+import secrets
 import tempfile
 from pathlib import Path
 
@@ -64,17 +66,22 @@ def writable_folder(path, cure):
 
 
 @contextlib.contextmanager
-def at_work(folder):
-    """Holds ``folder`` for one process at a time; a second one waits and says so. A killed holder lets go.
+def at_work(folder, wait=False):
+    """Holds ``folder`` for one process at a time; a second one raises InputError, or waits and says so. A killed one lets go.
 
-    The lock lies in the cache (``scratch_dir``): the folder is made by what is written there, and not at all where nothing is.
+    ``wait``: always; else where ``$FSSLIB_WAIT`` is set, as the grid does: what a killed call of it left running is no user's
+    mistake, and its job goes on where that one stops. The lock lies in the cache (``scratch_dir``): the folder is made by
+    what is written there, and not at all where nothing is.
     """
     import filelock
     name = hashlib.sha256(str(Path(folder).resolve()).encode()).hexdigest()[:20]
     lock = filelock.FileLock(scratch_dir("locks") / name)
     try:
         lock.acquire(timeout=0)
-    except filelock.Timeout:
+    except filelock.Timeout as error:
+        if not wait and not os.environ.get("FSSLIB_WAIT"):
+            raise InputError(folder, "another process at work there", "one at a time",
+                             "Wait for it, or give this one another --out.") from error
         print(f"{folder}: another process is at work there; waiting for it", flush=True)
         lock.acquire()
     try:
@@ -88,7 +95,7 @@ def atomic_path(path):
     """Yields a temporary path beside ``path``; it takes the name ``path`` only if the block ends well."""
     path = user_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")     # no process id: two containers may share it
     try:
         yield part
         with open(part, "rb") as file:       # on disk before the name changes: a power cut leaves old or new
@@ -96,6 +103,22 @@ def atomic_path(path):
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def reserve(file, start, size):
+    """Takes room on the disk for ``size`` bytes from ``start`` on of an open file, whose content there does not count yet.
+
+    A write into a memory map for which a disk or a quota has no room kills the process (SIGBUS); here it is an OSError.
+    """
+    try:
+        os.posix_fallocate(file.fileno(), start, size)
+    except (AttributeError, OSError) as error:           # a system, or a file system, that cannot: the bytes are written
+        if getattr(error, "errno", None) not in (None, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS):
+            raise
+        if not hasattr(os, "pwrite"):        # Windows: a file has its room from the start
+            return
+        for at in range(start, start + size, 1 << 20):
+            os.pwrite(file.fileno(), bytes(min(1 << 20, start + size - at)), at)
 
 
 def write_json(path, value):

@@ -5,6 +5,7 @@ import time
 import torch
 from torch.utils.data import DataLoader
 
+from ..basics.engine import reading
 from ..basics.machine import hardware
 from ..contrast.moco import LOSSES, GlobalLocalMoCo
 from ..contrast.pretraining import PretrainConfig
@@ -41,7 +42,8 @@ def _step(model, views, config, workers, steps):
     """Seconds of each of ``STAGES``, the mean over ``steps`` after a first one, which also starts the workers; with workers
     the first stage is waiting for them."""
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], 1e-4, 0.9)
-    loader = iter(DataLoader(views, config.batch, sampler=range((steps + 1) * config.batch), num_workers=workers))
+    loader = iter(DataLoader(views, config.batch, sampler=range((steps + 1) * config.batch),
+                             **reading(views, workers, config.batch)))
     seconds = torch.zeros(len(STAGES), dtype=torch.float64)
     for step in range(steps + 1):
         marks = [time.perf_counter()]

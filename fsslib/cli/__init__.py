@@ -2,12 +2,14 @@
 
 import errno
 import os
+import signal
 import sys
 
 import click
 
 from .. import __version__
-from ..basics.errors import InputError
+from ..basics.errors import InputError, out_of_memory
+from ..basics.interrupts import exit_status, raise_terminated
 from .paths import NAME_OR_PATH, PATH
 
 # Threads that wait for each other sleep instead of spinning: beside a loading worker or any other job a step is twice
@@ -18,12 +20,21 @@ DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errn
 
 
 def main():
-    """Entry point: bad input, a full or closed disk, a missing package: one sentence on stderr and exit code 2."""
+    """Entry point: bad input, a full or closed disk, too little memory, a missing package: one sentence on stderr and exit
+    code 2; 130 after Ctrl-C and 143 after SIGTERM, which both leave nothing half-written."""
     for stream in (sys.stdout, sys.stderr):                  # a terminal that has no letters for a class name gets escapes
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, raise_terminated)
     try:
-        cli(prog_name="fsslib")
+        sys.exit(cli(prog_name="fsslib", standalone_mode=False))
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort as error:             # how click hands on an interruption, and a question without an answer
+        click.echo("fsslib: stopped", err=True)
+        sys.exit(exit_status(error.__cause__) if isinstance(error.__cause__, KeyboardInterrupt) else 1)
     except InputError as error:
         _refuse(error)
     except ModuleNotFoundError as error:
@@ -31,8 +42,14 @@ def main():
             raise
         _refuse(InputError("Python", f"no package {error.name!r}", "every package of pyproject.toml",
                            "Install the kit again (pip install -e .); `fsslib doctor` lists what is missing."))
+    except (MemoryError, RuntimeError) as error:
+        if not (told := out_of_memory(error)):
+            raise
+        _refuse(told)
     except OSError as error:
         if error.errno not in DISK:
+            if told := out_of_memory(error):
+                _refuse(told)
             raise
         _refuse(InputError(error.filename or "disk", error.strerror, "a place with room that may be read and written",
                            "Make room, or choose another folder; what was written before is whole."))

@@ -6,7 +6,8 @@ import click
 
 from ..basics.errors import InputError
 from . import cli
-from .options import DATASET, EPISODES, MODEL, ROOT, about, build, class_ids, own_classes, refuse_no_extractor, tell
+from .options import (DATASET, EPISODES, MODEL, ROOT, about, build, class_ids, folder_of, own_classes, refuse_no_extractor,
+                      refuse_unused, tell)
 from .paths import PATH
 
 
@@ -41,6 +42,10 @@ def evaluate(context, dataset, root, fold, classes, shots, ways, size, protocol,
     from ..evaluation import protocol_episodes
     rules = get_protocol(protocol)
     asked = class_ids(classes, dataset, root) if classes else None if dataset == "folder" else novel_classes(dataset, fold)
+    for beside, is_there, names in (("--dataset folder", dataset == "folder", ("fold",)), ("--no-bank", not bank, ("keep_bank",)),
+                                    ("--maps", maps, ("annotation", "save_masks", "ways", "bank")),
+                                    ("--checkpoint", checkpoint, ("extractor",))):
+        refuse_unused(context, beside, *names if is_there else ())
     refuse_no_extractor(model, described["extractor"], checkpoint)
     if maps and model == "panet":
         raise InputError("--maps", "panet", "pfenet or qgnet, which have region maps", "Choose another --model.")
@@ -54,7 +59,9 @@ def evaluate(context, dataset, root, fold, classes, shots, ways, size, protocol,
         refuse_seen(checkpoint, state, pictures, asked)
     drawn = protocol_episodes(pictures, asked, shots, protocol, ways, episodes, seed or None,
                               _held_out(pictures, state) if images == "held-out" else None)
-    out = out or Path("runs") / "evaluate" / f"{model}-{dataset}-{backbone}-fold{fold}-{shots}shot-{protocol}"
+    told = about(context, pictures.digest)
+    part = f"-classes{classes}" if classes else "" if dataset == "folder" else f"-fold{fold}"
+    out = folder_of(out, "evaluate", f"{model}-{dataset}-{backbone}{part}-{shots}shot-{protocol}", told)
     with at_work(out):
         size = rules.size.get(dataset, rules.size["voc"]) if size is None else size
         if keep_bank:
@@ -62,19 +69,17 @@ def evaluate(context, dataset, root, fold, classes, shots, ways, size, protocol,
             bank = ModelBank(network, pictures, size, "pad" if maps else rules.resize, dtype="float16")
         if maps:
             from ..evaluation.maps import evaluate_maps
-            result = evaluate_maps(network, drawn, size, bank if keep_bank else None, out, about(context, pictures.digest))
+            result = evaluate_maps(network, drawn, size, bank if keep_bank else None, out, told)
             for name, values in result["maps"].items():
                 click.echo("{:10} on the object {:5.1f} %, elsewhere {:5.1f} %".format(name, values["inside"][0], values["outside"][0]))
             return
-        left_out = {"left_out": [name for c, name in enumerate(pictures.class_names, 1) if c not in asked]} \
-            if dataset == "folder" else {}
         from ..episodes.annotations import annotator
         from ..evaluation import evaluate as run
         steps = [row["seconds"] for row in state.get("rows", ()) if "seconds" in row]
         trained = {"training_seconds": round(sum(steps), 1), "training_steps": len(steps)} if steps else {}
-        result = run(network, drawn, asked, protocol, size, annotator(annotation), bank, out, about=about(context, pictures.digest),
-                     masks=save_masks, fold=fold, annotation=annotation, weights=Path(weights).name,
-                     checkpoint=checkpoint and checkpoint.name, **left_out, **trained)
+        result = run(network, drawn, asked, protocol, size, annotator(annotation), bank, out, about=told,
+                     masks=save_masks, **({} if classes or dataset == "folder" else {"fold": fold}), annotation=annotation,
+                     weights=Path(weights).name, checkpoint=checkpoint and checkpoint.name, **trained)
     tell(result, pictures.class_names)
     click.echo(f"{len(drawn)} episodes in {result['seconds']:.0f} s; {out / 'result.json'}")
 

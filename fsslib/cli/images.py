@@ -4,6 +4,7 @@ import sys
 
 import click
 
+from ..basics.interrupts import exit_status
 from . import cli
 from .options import DATASET, ROOT
 from .paths import PATH
@@ -74,7 +75,7 @@ def superpixels(dataset, root, split, method, workers, **parameters):
     cache = PatchCache(Pictures(pictures), method, **given)
     try:
         made = cache.fill(workers)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         click.echo("\ninterrupted: the same command goes on where this one stopped", err=True)
-        sys.exit(130)
+        sys.exit(exit_status(error))
     click.echo(f"{made} images segmented, {len(cache) - made} were there; {cache.folder}")

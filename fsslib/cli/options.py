@@ -3,12 +3,15 @@
 import re
 import sys
 import unicodedata
+from pathlib import Path
 
 import click
 from click.core import ParameterSource
 
 from ..basics.commands import PLACES
 from ..basics.errors import InputError
+from ..basics.interrupts import exit_status
+from ..basics.storage import read_json
 from .paths import NAME_OR_PATH, PATH
 
 
@@ -122,10 +125,33 @@ def about(context, data):
     return {"command": typed(context.info_name, given(context)), "job": job_digest(context.info_name, given(context), data)}
 
 
-def interrupted(checkpoint):
+def refuse_unused(context, beside, *names):
+    """Raises InputError for one of these options with another value than by default, where ``beside`` makes it mean nothing."""
+    for option in context.command.params:
+        if option.name in names and context.params[option.name] not in (option.get_default(context), None, ()):
+            raise InputError(option.opts[0], f"{option.opts[0]} beside {beside}, where nothing reads it", "one of the two",
+                             "Leave one of them out.")
+
+
+def folder_of(out, kind, name, told):
+    """``--out``, else ``runs/KIND/NAME-DIGEST``: another call has another folder. One that holds the result of another call
+    raises InputError: nothing is replaced by the result of other options, files or data."""
+    if out is None:
+        return Path("runs") / kind / f"{name}-{told['job'][:8]}"
+    path = out / "result.json"
+    if path.exists():
+        stored = read_json(path, "Delete it, or give another --out.")
+        found = stored if isinstance(stored, dict) else {}
+        if found.get("digests", {}).get("job") != told["job"]:
+            raise InputError(path, f"the result of another call ({found.get('command') or 'not of this command line'})",
+                             "none, or one of the same options, files and data", "Give another --out, or delete it.")
+    return out
+
+
+def interrupted(error, checkpoint):
     click.echo(f"\ninterrupted: the same command with --resume goes on from {checkpoint}" if checkpoint.exists()
                else "\ninterrupted before the first checkpoint", err=True)
-    sys.exit(130)
+    sys.exit(exit_status(error))
 
 
 def percent(value):

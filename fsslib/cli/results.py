@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from ..basics.errors import InputError
+from ..basics.interrupts import exit_status
 from . import cli
 from .paths import NAME_OR_PATH, PATH
 
@@ -66,9 +67,9 @@ def run_table(table, only, cores, dry, executor, yes, again, out, folder):
             sys.exit(1)
         try:
             failed = run(plan, out, cores, executor)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
             click.echo("\ninterrupted: the same command goes on where this one stopped", err=True)
-            sys.exit(130)
+            sys.exit(exit_status(error))
     write_table(collect(plan, out, folder, f"fsslib results run {table}"), folder)
     click.echo(folder / f"{asked.name}.json")
     for line in failed:

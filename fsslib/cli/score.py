@@ -3,7 +3,7 @@
 import click
 
 from . import cli
-from .options import DATASET, ROOT, class_ids, own_classes, tell, tell_one
+from .options import DATASET, ROOT, class_ids, own_classes, refuse_unused, tell, tell_one
 from .paths import PATH
 
 
@@ -26,7 +26,8 @@ def score():
 @click.option("--episodes", type=int, help="Number a seed (else the protocol's).")
 @click.option("--seed", type=int, multiple=True, help="Episode seed, may be repeated (else the protocol's).")
 @click.option("--out", type=PATH, required=True, help="The list, a JSON file.")
-def episodes(dataset, root, fold, classes, shots, ways, protocol, episodes, seed, out):
+@click.pass_context
+def episodes(context, dataset, root, fold, classes, shots, ways, protocol, episodes, seed, out):
     """Write the episodes of a protocol as a list with a digest.
 
     An entry of "episodes" is [class ids], [[ids of the support images] a way], id of the query image.
@@ -36,6 +37,8 @@ def episodes(dataset, root, fold, classes, shots, ways, protocol, episodes, seed
     from ..episodes.protocols import get_protocol
     from ..evaluation.masks import mask_path
     from ..evaluation.outside import write_list
+    if classes or dataset == "folder":
+        refuse_unused(context, "--classes" if classes else "--dataset folder", "fold")
     chosen = class_ids(classes, dataset, root) if classes else None if dataset == "folder" else novel_classes(dataset, fold)
     pictures = open_dataset(dataset, root, get_protocol(protocol).split)
     listed = write_list(out, pictures, chosen or own_classes(pictures), shots, protocol, ways, episodes, seed or None,

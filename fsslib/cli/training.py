@@ -6,7 +6,8 @@ import click
 
 from ..basics.errors import InputError
 from . import cli
-from .options import DATASET, EPISODES, MODEL, ROOT, RUN, about, build, class_ids, interrupted, refuse_no_extractor, weights_of
+from .options import (DATASET, EPISODES, MODEL, ROOT, RUN, about, build, class_ids, folder_of, interrupted, refuse_no_extractor,
+                      refuse_unused, weights_of)
 from .paths import NAME_OR_PATH, PATH
 
 
@@ -15,6 +16,8 @@ from .paths import NAME_OR_PATH, PATH
 @DATASET
 @ROOT
 @EPISODES
+@click.option("--checkpoint", type=PATH, help="A checkpoint.pt of fsslib train whose weights are the start; step 0 of a schedule of "
+              "its own.")
 @click.option("--config", type=PATH, help="YAML file with fields of TrainingConfig.")
 @click.option("--steps", type=int, help="Optimiser steps.")
 @click.option("--batch", type=int, help="Episodes a step and device.")
@@ -38,11 +41,14 @@ from .paths import NAME_OR_PATH, PATH
 @RUN
 @click.pass_context
 def train(context, model, backbone, weights, batch_norm, extractor, extractor_backbone, options, dataset, root, fold, classes,
-          shots, ways, size, config, bank, drop_novel, images, out, resume, **changes):
+          shots, ways, size, checkpoint, config, bank, drop_novel, images, out, resume, **changes):
     """Train a model on the base classes of a fold; writes checkpoint.pt and, at the end, result.json."""
+    from contextlib import nullcontext
     from dataclasses import asdict, replace
 
+    from ..basics.checkpoints import fill, load_checkpoint, refuse_other_start, weights_digest
     from ..basics.config import load
+    from ..basics.engine import leads
     from ..basics.machine import hardware, versions
     from ..basics.storage import at_work, write_json
     from ..datasets import open_dataset
@@ -56,33 +62,44 @@ def train(context, model, backbone, weights, batch_norm, extractor, extractor_ba
     if dataset == "folder" and not classes:
         raise InputError("--classes", "none given", "the classes to learn from own images, such as 1-3 or cup,bowl",
                          "Give them, and leave some to score: fsslib evaluate --classes.")
+    refuse_unused(context, "--classes", *["fold"] if classes else ())
+    refuse_unused(context, "--checkpoint", *["extractor"] if checkpoint else ())
     learned = class_ids(classes, dataset, root) if classes else base_classes(dataset, fold)
     out = out or Path("runs") / "train" / f"{model}-{dataset}-{backbone}-fold{fold}-{shots}shot"
-    checkpoint = out / "checkpoint.pt"
+    kept = out / "checkpoint.pt"
     click.echo("  ".join(f"{k}={v}" for k, v in asdict(settings).items()))
-    if resume and not checkpoint.exists():
-        click.echo(f"{checkpoint}: not there yet, starting with the first step")
+    if resume and not kept.exists():
+        click.echo(f"{kept}: not there yet, starting with the first step")
     check_config(settings)
-    refuse_no_extractor(model, extractor, None)
+    refuse_no_extractor(model, extractor, checkpoint)
     network = build(model, backbone, weights, batch_norm, extractor, extractor_backbone, options, settings.seed)
+    if checkpoint:
+        state = load_checkpoint(checkpoint, network.architecture)
+        refuse_other_start(checkpoint, state, dataset, learned)
+        fill(checkpoint, state, network)
     pictures = open_dataset(dataset, root, "train")
     others = [c for c in range(1, len(pictures.class_names) + 1) if c not in learned]
     if bank is None:
         bank = getattr(network, "frozen", False) and batch_norm == "eval" and settings.views > 0
     if bank:
         bank = ModelBank(network, pictures, settings.size, get_protocol(settings.protocol).resize, dtype="float16")
-    with at_work(out):
+    told, lead = about(context, pictures.digest), leads(settings.devices)
+    if not kept.exists():                    # else fit says whether it is of this call
+        folder_of(out, "train", "", told)
+    with at_work(out) if lead else nullcontext():
         try:
             rows = fit(network, pictures, learned, settings, out, resume, others if drop_novel else (), bank or None,
-                       halves(pictures, others)[0] if images == "learned" else None)
-        except KeyboardInterrupt:
-            interrupted(checkpoint)
-        told = about(context, pictures.digest)
+                       halves(pictures, others)[0] if images == "learned" else None,
+                       start_digest=weights_digest(network) if checkpoint else None)
+        except KeyboardInterrupt as error:
+            interrupted(error, kept)
+        if not lead:
+            return
         write_json(out / "result.json", {                    # last of all files: the training is whole where it stands
             "command": told["command"], "config": {**network.architecture, **asdict(settings)}, "versions": versions(),
             "hardware": hardware(), "seconds": round(sum(row.get("seconds", 0) for row in rows), 1), "curve": curve(rows),
             "digests": {"job": told["job"], "data": pictures.digest}})
-    click.echo(f"last checkpoint: {checkpoint}")
+    click.echo(f"last checkpoint: {kept}")
 
 
 @cli.command()
@@ -110,11 +127,13 @@ def train(context, model, backbone, weights, batch_norm, extractor, extractor_ba
 @click.pass_context
 def pretrain(context, backbone, weights, batch_norm, dataset, root, images, config, out, resume, **changes):
     """Pretrain the prior extractor by global and local contrast; no mask is used but for the probe."""
+    from contextlib import nullcontext
     from dataclasses import asdict, replace
 
     import torch
 
     from ..basics.config import load
+    from ..basics.engine import leads
     from ..basics.storage import at_work
     from ..contrast import PretrainConfig
     from ..contrast import pretrain as run
@@ -127,6 +146,7 @@ def pretrain(context, backbone, weights, batch_norm, dataset, root, images, conf
     if images == "all":
         settings = replace(settings, held_out=0.0, probe_every=changes["probe_every"] or 0)
     check_config(settings)
+    refuse_unused(context, "--loss global", *["patches"] if settings.loss == "global" else ())
     out = out or Path("runs") / "pretrain" / "-".join((dataset, backbone, Path(weights).stem, settings.loss,
                                                        settings.patches))
     click.echo("  ".join(f"{k}={v}" for k, v in asdict(settings).items()))
@@ -136,11 +156,16 @@ def pretrain(context, backbone, weights, batch_norm, dataset, root, images, conf
     if images == "all":
         pictures = Selection(pictures, open_dataset(dataset, root, "val"))
         click.echo("images=all: the extractor sees the validation images; say so beside every score on them")
-    with at_work(out):
+    told, lead = about(context, Pictures(pictures).digest), leads(settings.devices)
+    if not (out / "checkpoint.pt").exists():
+        folder_of(out, "pretrain", "", told)
+    with at_work(out) if lead else nullcontext():
         try:
-            run(encoder, pictures, settings, out, resume, about=about(context, Pictures(pictures).digest))
-        except KeyboardInterrupt:
-            interrupted(out / "checkpoint.pt")
+            run(encoder, pictures, settings, out, resume, about=told)
+        except KeyboardInterrupt as error:
+            interrupted(error, out / "checkpoint.pt")
+    if not lead:
+        return
     click.echo(f"extractor: {out / 'extractor.safetensors'}")
 
 
@@ -165,12 +190,13 @@ def probe(context, backbone, weights, dataset, root, seed, out):
     from ..contrast.probe import probe_summary
     from ..datasets import open_dataset
     from ..models import build_backbone
+    refuse_unused(context, f"--weights {weights}", *["seed"] if weights != "none" else ())
     torch.manual_seed(seed)
     network, pictures, settings = build_backbone(backbone, weights_of(weights)), open_dataset(dataset, root, "train"), PretrainConfig()
-    out = out or Path("runs") / "probe" / f"{dataset}-{backbone}-{Path(weights).stem}"
+    given = about(context, pictures.digest)
+    out = folder_of(out, "probe", f"{dataset}-{backbone}-{Path(weights).stem}", given)
     with at_work(out):
         found = probe_summary(probe_of(pictures, settings).score(network))
-        given = about(context, pictures.digest)
         write_json(out / "result.json", {
             "command": given["command"], "config": {**asdict(settings), "backbone": backbone}, "versions": versions(),
             "hardware": hardware(), "seconds": 0.0, "digests": {"digest": pictures.digest, "job": given["job"]},

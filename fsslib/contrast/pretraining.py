@@ -1,5 +1,6 @@
 """Pretraining of the prior extractor: a fixed schedule over unlabelled images, resumed to the same result."""
 
+import contextlib
 import json
 import math
 import time
@@ -11,8 +12,9 @@ from tqdm.auto import tqdm
 
 from ..basics.checkpoints import refuse_infinite, restore, save_checkpoint, weights_digest
 from ..basics.config import at_least, finite
-from ..basics.engine import loader, start
+from ..basics.engine import agreed, loader, start
 from ..basics.errors import InputError
+from ..basics.interrupts import held
 from ..basics.logs import RunLog
 from ..basics.machine import hardware, versions
 from ..basics.seeds import stream
@@ -135,30 +137,34 @@ def pretrain(encoder, dataset, config=PretrainConfig(), out=None, resume=False, 
     batches = loader(views, fabric, config.batch, first, steps)
     bar = tqdm(range(first, steps), desc="pretrain", unit="step", initial=first, total=steps,
                disable=not progress or not fabric.is_global_zero)
-    for step in bar:
-        began = time.perf_counter()
-        torch.manual_seed(stream(config.seed, (step << 8) + fabric.global_rank))       # the shuffling of keys
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(config, step, steps)
-        row = {"step": step + 1, **_step(fabric, engine, optimizer, next(batches), step, checkpoint)}
-        row["images_per_second"] = together / (time.perf_counter() - began)
-        if probe and ((step + 1) % (config.probe_every * per_epoch) == 0 or step + 1 == steps):
-            scores = probe.score(dilated(model.key_encoder))
-            row["probe"] = 100 * scores.miou()
-        fabric.barrier()
-        rows.append(row)
-        bar.set_postfix(loss=f"{row['loss']:.3f}", epoch=(step + 1) // per_epoch,
-                        **{k: f"{v:.1f}" for k, v in row.items() if k == "probe"}, refresh=False)
-        if report:
-            report(row)
-        if log:
-            log.add(row)
-            if (step + 1) % config.checkpoint_every == 0 or step + 1 == steps:
-                save_checkpoint(checkpoint, architecture=model.architecture, config=asdict(config), data=data,
-                                step=step + 1, model=model.state_dict(), optimizer=optimizer.state_dict(), rows=rows)
+    with held() as stop, log or contextlib.nullcontext():
+        for step in bar:
+            began = time.perf_counter()
+            torch.manual_seed(stream(config.seed, (step << 8) + fabric.global_rank))       # the shuffling of keys
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(config, step, steps)
+            row = {"step": step + 1, **_step(fabric, engine, optimizer, next(batches), step, checkpoint)}
+            row["images_per_second"] = together / (time.perf_counter() - began)
+            if probe and ((step + 1) % (config.probe_every * per_epoch) == 0 or step + 1 == steps):
+                scores = probe.score(dilated(model.key_encoder))
+                row["probe"] = 100 * scores.miou()
+            fabric.barrier()
+            rows.append(row)
+            bar.set_postfix(loss=f"{row['loss']:.3f}", epoch=(step + 1) // per_epoch,
+                            **{k: f"{v:.1f}" for k, v in row.items() if k == "probe"}, refresh=False)
+            if report:
+                report(row)
+            stopped = agreed(fabric, stop.asked)
+            if log:
+                log.add(row)
+                if (step + 1) % config.checkpoint_every == 0 or step + 1 == steps or stopped:
+                    save_checkpoint(checkpoint, architecture=model.architecture, config=asdict(config), data=data,
+                                    step=step + 1, model=model.state_dict(), optimizer=optimizer.state_dict(), rows=rows)
+            if stopped and step + 1 < steps:
+                fabric.barrier()
+                stop.deliver()
     extractor = model.key_encoder.eval()
     if log:
-        log.close()
         save_extractor(out / "extractor.safetensors", extractor, {**asdict(config), **data})
         about = about or {}
         write_json(out / "result.json", {
@@ -228,10 +234,10 @@ def check_config(config):
 def save_extractor(path, backbone, about):
     """Writes a Backbone's weights as safetensors with its name and the run's settings as metadata; equal weights and
     settings give equal bytes (in one entry: safetensors writes several in any order)."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save       # its own writer has another word for a full disk
     with atomic_path(path) as part:
-        save_file({name: tensor.contiguous() for name, tensor in backbone.state_dict().items()}, part,
-                  {"about": json.dumps({"backbone": backbone.name, **about})})
+        part.write_bytes(save({name: tensor.contiguous() for name, tensor in backbone.state_dict().items()},
+                              {"about": json.dumps({"backbone": backbone.name, **about})}))
 
 
 def dilated(backbone):

@@ -90,7 +90,7 @@ class _Change:
 
     def cut(self, picture, outside):
         """A window of size x size; a picture that is smaller stands in its middle."""
-        (h, w), (top, left), size = picture.shape[-2:], self.corner, self.size
+        (top, left), size = self.corner, self.size
         picture = picture.as_subclass(torch.Tensor)[..., top:top + size, left:left + size]
         y, x = size - picture.shape[-2], size - picture.shape[-1]
         return F.pad(picture, (x // 2, x - x // 2, y // 2, y - y // 2), value=outside)

@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from ..basics.checkpoints import weights_digest
+from ..basics.engine import reading
 from ..basics.errors import InputError
 from ..basics.machine import hardware, versions
 from ..basics.storage import writable_folder, write_json
@@ -78,7 +79,8 @@ def evaluate(model, episodes, classes, protocol="pfenet", size=None, annotate=No
     result = {
         **({"command": about["command"]} if about else {}), "config": {**getattr(model, "architecture", {}), "dataset": dataset.name, "split": dataset.split,
                    "classes": list(scores.classes), "shots": shots, "ways": ways, "protocol": protocol, "size": size,
-                   "resize": rules.resize, "scored": rules.scored, "episodes": len(episodes), **described},
+                   "resize": rules.resize, "scored": rules.scored, "episodes": len(episodes), **own_images(dataset, scores.classes),
+                   **described},
         "versions": versions(), "hardware": hardware(),
         "seconds": round(seconds, 2), "seconds_features": round(features_done - started, 2),
         "episodes_per_second": round(len(episodes) / seconds, 2),
@@ -88,6 +90,16 @@ def evaluate(model, episodes, classes, protocol="pfenet", size=None, annotate=No
     if out is not None:
         write_json(Path(out) / "result.json", result)
     return result
+
+
+def own_images(dataset, classes):
+    """What a result says of own images, which have no name that others know: the folder's, the classes', and what was not scored."""
+    if dataset.name != "folder":
+        return {}
+    names = dict(enumerate(dataset.class_names, 1))
+    return {"root": Path(dataset.files[0][0]).absolute().parents[1].name, "class_names": {str(c): names[c] for c in classes},
+            "left_out": {"classes": [name for c, name in names.items() if c not in classes],
+                         "images_without_mask": [Path(path).name for path in dataset.unlabelled]}}
 
 
 def summary(scores):
@@ -114,8 +126,7 @@ def truth_of(dataset, episode, scored, size, resize):
 @torch.no_grad()
 def _score(model, data, scores, scored, batch, device, progress, masks):
     episodes, distances = data.episodes, []
-    workers = 0 if device.type == "cpu" else 4
-    loader = DataLoader(data, batch_size=batch, collate_fn=collate, num_workers=workers)
+    loader = DataLoader(data, batch_size=batch, collate_fn=collate, **reading(data, 0 if device.type == "cpu" else 4, batch))
     bar = tqdm(total=len(episodes), desc="episodes", unit="episode", disable=not progress)
     at = 0
     for tensors in loader:

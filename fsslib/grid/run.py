@@ -13,11 +13,11 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from ..basics.errors import InputError
-from ..basics.storage import read_json, writable_folder, write_json
+from ..basics.storage import writable_folder, write_json
 from .cost import MEMORY_MB
 from .jobs import LOG, RESULT, STALE
 
-PLAN, LOCK, SAID = "plan.json", "lock.json", "snakemake.txt"
+PLAN, LOCK, SAID = "plan.json", ".lock", "snakemake.txt"
 
 
 def run(plan, out, cores=2, executor=None, dry=False):
@@ -31,7 +31,7 @@ def run(plan, out, cores=2, executor=None, dry=False):
     except ImportError as error:
         raise InputError("snakemake", "not installed", "the package that runs the grid", 'pip install -e ".[grid]"') from error
     out = writable_folder(out, "Give another --out.")
-    with _alone(out) as others:
+    with _alone(out) as lock:
         coming = {job.folder for job in plan.jobs}
         for job in plan.jobs if not dry else ():
             _make_ready(out / job.folder, any(need.folder in coming for need, _ in job.needs.values()))
@@ -46,8 +46,8 @@ def run(plan, out, cores=2, executor=None, dry=False):
             return [subprocess.run(command, encoding="utf-8", errors="replace", stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout]
         with open(out / SAID, "w", encoding="utf-8") as said:
             here = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])     # this very fsslib
-            process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, env={**os.environ, "PATH": here})
-            others(process.pid)
+            process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, env={**os.environ, "PATH": here},
+                                       pass_fds=[lock])
             _watch(process, plan, out)
     failed = [job for job in plan.jobs if not (out / job.folder / RESULT).exists()]
     if failed and not any((out / job.folder / LOG).exists() for job in failed) and process.returncode:
@@ -81,7 +81,7 @@ def _watch(process, plan, out):
             while process.poll() is None:
                 time.sleep(0.5)
                 bar.update(sum((out / job.folder / RESULT).exists() for job in plan.jobs) - bar.n)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt:            # SIGTERM, too: Snakemake would wait for its jobs
             process.send_signal(signal.SIGINT)
             process.wait()
             raise
@@ -89,22 +89,18 @@ def _watch(process, plan, out):
 
 @contextlib.contextmanager
 def _alone(out):
-    """Holds ``out`` for one call, by the numbers of its processes; those of a call that was killed hold nothing.
+    """Holds ``out`` for one call, from whatever container; a killed one holds nothing, but its Snakemake does while it works.
 
-    Yields a function that adds another process. Snakemake's own lock would outlive a kill.
+    Yields the number of the locked file, for Snakemake to inherit. Its own lock would outlive a kill.
     """
-    import psutil
-    path = out / LOCK
-    alive = [pid for pid in (read_json(path) if path.exists() else [])
-             if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE]
-    if alive:
-        raise InputError(out, f"another call at work there (process {alive[0]})", "one at a time",
-                         "Wait for it, or give this one another --out.")
-    write_json(path, [os.getpid()])
-    try:
-        yield lambda pid: write_json(path, [os.getpid(), pid])
-    finally:
-        path.unlink(missing_ok=True)
+    import fcntl                             # Snakemake runs on Linux and macOS
+    with open(out / LOCK, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(out, "another call at work there", "one at a time",
+                             "Wait for it, or give this one another --out.") from error
+        yield file.fileno()
 
 
 def _last_line(path):

@@ -1,5 +1,7 @@
 """Feature bank: with fixed weights the features of an image never change, so they are computed once."""
 
+import contextlib
+import itertools
 import os
 import shutil
 import tempfile
@@ -10,10 +12,13 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from ..basics.errors import InputError
-from ..basics.storage import CACHE_CURE, at_work, cache_dir, scratch_dir, sha256_json, writable_cache
+from ..basics.errors import InputError, apart
+from ..basics.storage import CACHE_CURE, at_work, cache_dir, reserve, scratch_dir, sha256_json, writable_cache
 from ..episodes.augmentation import view_of_image
 from ..episodes.transforms import check_geometry
+
+
+CURE = "Set FSSLIB_CACHE to a larger disk, or use a smaller size."
 
 
 class _Closing:
@@ -43,7 +48,7 @@ class FeatureBank(_Closing):
         self.dtype, self.batch = dtype, batch
         with torch.no_grad():
             self.shape = tuple(encode(torch.zeros(1, 3, size, size)).shape[1:])
-        self.key, self._files = key, {}
+        self.key, self._files, self._open = key, {}, {}
         if key is not None:
             name = sha256_json([dataset.digest, key, size, resize, dtype, list(self.shape)])
             self.folder = cache_dir("bank", name[:20])
@@ -55,8 +60,12 @@ class FeatureBank(_Closing):
             folder = self.folder if self.key else Path(tempfile.mkdtemp(prefix="temporary-", dir=scratch_dir("bank")))
             if not (folder / f"features{end}.bin").exists():
                 self._must_write()
-            self._files[view] = (_map(folder / f"features{end}.bin", self.dtype, (count, *self.shape)),
-                                 _map(folder / f"checksums{end}.bin", np.uint32, (count,)))
+            features, file = _map(folder / f"features{end}.bin", self.dtype, (count, *self.shape))
+            sums, room = _map(folder / f"checksums{end}.bin", np.uint32, (count,))
+            with room, self._room():
+                if sums.flags.writeable:
+                    reserve(room, 0, 4 * count)
+            self._files[view], self._open[view] = (features, sums), file
             if not self.key:                 # unlinked while open: nothing stays behind, not even after a SIGKILL
                 shutil.rmtree(folder, ignore_errors=True)
         return self._files[view]
@@ -94,11 +103,11 @@ class FeatureBank(_Closing):
             self._fill(self.missing(indices, views), progress)
         elif self.missing(indices, views):
             self._must_write()
-            with at_work(self.folder):           # who waited for another process finds less missing
+            with at_work(self.folder, wait=True):    # who waited for another process finds less missing
                 self._fill(self.missing(indices, views), progress)
 
     def _fill(self, missing, progress):
-        self._refuse_small_disk(len(missing))
+        self._take_room(missing)
         bar = tqdm(total=len(missing), desc="features", unit="image", disable=not progress or not missing)
         for at in range(0, len(missing), self.batch):
             block = missing[at:at + self.batch]
@@ -116,18 +125,45 @@ class FeatureBank(_Closing):
         mask = self.dataset.mask(index) if view > 1 else None
         return view_of_image(self.dataset.image(index), mask, self.size, self.resize, view, index)
 
-    def _refuse_small_disk(self, images):
-        needed = images * int(np.prod(self.shape)) * np.dtype(self.dtype).itemsize
-        folder = self.folder if self.key else scratch_dir("bank")
-        free = shutil.disk_usage(folder).free
+    def _take_room(self, missing):
+        """Before the work: all that is ``missing`` fits on the disk, and nobody else takes the room meanwhile."""
+        entry = int(np.prod(self.shape)) * np.dtype(self.dtype).itemsize
+        asked = {view: [i for _, i in pairs] for view, pairs in itertools.groupby(missing, lambda pair: pair[0])
+                 if view in self._open}
+        needed = entry * sum(map(len, asked.values()))
+        for view in asked:                   # less what a call took that was killed
+            taken = getattr(os.fstat(self._open[view].fileno()), "st_blocks", 0) * 512
+            needed -= max(0, taken - entry * int(np.count_nonzero(self._view(view)[1])))
+        free = shutil.disk_usage(self._place()).free
         if free < needed:
-            raise InputError(folder, f"{free / 1e9:.1f} GB free",
-                             f"{needed / 1e9:.1f} GB for the features of {images} images",
-                             "Set FSSLIB_CACHE to a larger disk, or use a smaller size.")
+            found, expected = apart(free / 1e9, needed / 1e9)
+            raise InputError(self._place(), f"{found} GB free",
+                             f"{expected} GB for the features of {len(missing)} images", CURE)
+        with self._room():
+            for view, indices in asked.items():
+                for start, end in _runs(indices):
+                    reserve(self._open[view], start * entry, (end - start) * entry)
+
+    def _place(self):
+        return self.folder if self.key and self.folder.is_dir() else scratch_dir("bank")
+
+    @contextlib.contextmanager
+    def _room(self):
+        """A disk or a quota that says no within it is one sentence."""
+        try:
+            yield
+        except OSError as error:
+            raise InputError(self._place(), f"no room for the features ({error.strerror})", "a disk and a quota with room",
+                             CURE) from error
 
     def close(self):
         """Lets go of the files; without a key that deletes them."""
-        self._files = {}
+        for file in self._open.values():
+            file.close()
+        self._files, self._open = {}, {}
+
+    def __getstate__(self):                  # open files stay in their process; others take no room for what they find damaged
+        return {**vars(self), "_open": {}}
 
 
 class ModelBank(_Closing):
@@ -172,14 +208,24 @@ class ModelBank(_Closing):
             part.close()
 
 
+def _runs(numbers):
+    """(first, one behind the last) of each unbroken run in ascending ``numbers``."""
+    for _, run in itertools.groupby(enumerate(numbers), lambda pair: pair[1] - pair[0]):
+        run = [number for _, number in run]
+        yield run[0], run[-1] + 1
+
+
 def _map(path, dtype, shape):
+    """(memory map, open file)."""
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     if path.exists() and path.stat().st_size != size:
         path.unlink()                        # cut short: start anew
     if not path.exists():
         with open(path, "wb") as file:
             file.truncate(size)              # sparse: only what is filled takes room
-    return np.memmap(path, dtype, "r+" if os.access(path, os.W_OK) else "r", shape=shape)
+    writable = os.access(path, os.W_OK)
+    file = open(path, "r+b" if writable else "rb")
+    return np.memmap(file, dtype, "r+" if writable else "r", shape=shape), file
 
 
 def _checksum(entry):

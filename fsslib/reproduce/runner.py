@@ -5,6 +5,7 @@ import time
 import filelock
 
 from ..basics.errors import InputError
+from ..basics.interrupts import exit_status
 from ..basics.storage import read_json, sha256_file, writable_folder, write_json
 from . import fingerprint
 from .environment import at_home
@@ -19,7 +20,7 @@ def reproduce(profile="demo", publish=False, force=False, only=None, out=None):
     renew ``figures/`` and the outputs stored in ``notebooks/``. ``force``: run even what is up to date.
     ``only``: names or numbers of the notebooks to run (``"01_episodic_sampling"`` or ``"01"``). ``out``: a
     folder instead of ``runs/<profile>``. Returns the exit status: 0 all completed, 1 a notebook failed, 130
-    interrupted. Bad input (profile, parameter, name) raises InputError before anything runs.
+    interrupted (143 by SIGTERM). Bad input (profile, parameter, name) raises InputError before anything runs.
     """
     profile = load_profile(profile)
     project = project_folder()
@@ -35,9 +36,9 @@ def reproduce(profile="demo", publish=False, force=False, only=None, out=None):
     try:
         with home:
             return _run(profile, plan, project, folder, publish, force)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print("\ninterrupted: the same command goes on with the notebook that was running", flush=True)
-        return 130
+        return exit_status(error)
     finally:
         lock.release()
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -106,22 +107,27 @@ def test_train_then_evaluate(monkeypatch, capsys, tmp_path, toy_voc):
     code, out, _ = call(monkeypatch, capsys, "train", *options, "--config", "quick.yaml", "--steps", 2)
     assert code == 0 and "steps=2" in out and (tmp_path / "run" / "checkpoint.pt").exists()
     checkpoint = ("--checkpoint", tmp_path / "run" / "checkpoint.pt")
+    trained = (tmp_path / "run" / "result.json").read_bytes()
+    code, _, err = call(monkeypatch, capsys, "evaluate", *options, *checkpoint, "--episodes", 4)
+    assert code == 2 and "found the result of another call (fsslib train " in err and (tmp_path / "run" / "result.json").read_bytes() == trained
+    options = (*options[:-1], tmp_path / "scored")
     code, out, _ = call(monkeypatch, capsys, "evaluate", *options, *checkpoint, "--episodes", 4)
-    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    result = json.loads((tmp_path / "scored" / "result.json").read_text())
     assert code == 0 and f"{result['miou']:.2f} %" in out and result["config"]["checkpoint"] == "checkpoint.pt"
     assert str(tmp_path) not in json.dumps(result)                   # a result names no folder of this machine
     with monkeypatch.context() as other:                             # a fold that shares a class with the training
         other.setattr(folds, "novel_classes", lambda name, fold: (2, 3))
         code, _, err = call(other, capsys, "evaluate", *options, *checkpoint, "--episodes", 4)
         assert code == 2 and "found a model trained on the classes 2 " in err
+    scored, options = options, (*options[:-1], tmp_path / "run")
     code, _, err = call(monkeypatch, capsys, "train", *options, "--config", "quick.yaml", "--steps", 2)
     assert code == 2 and "checkpoint of an earlier run" in err
-    code, _, err = call(monkeypatch, capsys, "evaluate", *options, *checkpoint, "--option", "align=false")
+    code, _, err = call(monkeypatch, capsys, "evaluate", *scored, *checkpoint, "--option", "align=false")
     assert code == 2 and "found a checkpoint of panet on tiny" in err
     code, _, err = call(monkeypatch, capsys, "train", *options, "--config", "quick.yaml", "--resume", "--steps", 9)
-    assert code == 2 and "Resume with the same options" in err
+    assert code == 2 and "found a finished run with steps=2, expected steps=9" in err
     torch.save({"weights": torch.zeros(2)}, tmp_path / "other.pt")
-    code, _, err = call(monkeypatch, capsys, "evaluate", *options, "--checkpoint", tmp_path / "other.pt")
+    code, _, err = call(monkeypatch, capsys, "evaluate", *scored, "--checkpoint", tmp_path / "other.pt")
     assert code == 2 and "no readable checkpoint" in err
 
 
@@ -150,6 +156,8 @@ def test_an_interrupted_training_says_how_to_go_on(monkeypatch, capsys, tmp_path
 @pytest.mark.parametrize("error, word", [
     (OSError(28, "No space left on device"), "disk: found No space left on device"),
     (PermissionError(13, "Permission denied", "result.json"), "result.json: found Permission denied"),
+    (MemoryError(), "memory: found too little of it"), (OSError(12, "Cannot allocate memory"), "memory: found too little of it"),
+    (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), "no room for 2.00 GiB on the GPU, expected enough"),
     (ModuleNotFoundError("No module named 'timm'", name="timm"), "found no package 'timm'")])
 def test_the_machine_says_no(monkeypatch, capsys, error, word):
     def fail():
@@ -248,17 +256,8 @@ def test_a_probe_by_itself(monkeypatch, capsys, tmp_path):
     assert seen == [("shapes", "tiny")] and json.loads((tmp_path / "result.json").read_text())["probe"]["accuracy"] == 12.34
 
 
-def test_one_worker_a_folder(tmp_path):
-    """A second process waits, says so, and goes on when the first one is killed."""
-    script = "import sys, time; from fsslib.basics.storage import at_work\nwith at_work(sys.argv[1]): print('in', flush=True); time.sleep(99)"
-    first, second = (subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], text=True, stdout=subprocess.PIPE,
-                                      cwd=__file__.rsplit("/tests/", 1)[0]) for _ in range(2))
-    said = {process: process.stdout.readline() for process in (first, second)}
-    (waiting,) = [process for process, line in said.items() if "waiting for it" in line]
-    holder = second if waiting is first else first
-    holder.kill()
-    assert waiting.stdout.readline() == "in\n"
-    waiting.kill()
-    for process in (first, second):
-        process.wait()
-        process.stdout.close()
+@pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_any_command(monkeypatch, capsys, number, status):
+    monkeypatch.setattr("fsslib.doctor.examine", lambda: signal.raise_signal(number))
+    code, _, err = call(monkeypatch, capsys, "doctor")
+    assert code == status and err.strip() == "fsslib: stopped"

@@ -326,6 +326,32 @@ def toy_voc(monkeypatch, folder, data):
     monkeypatch.setattr(datasets, "open_dataset", lambda name, root=None, split="train": Small(folder, split))
 
 
+@pytest.mark.parametrize("step", [2, 5])
+def test_stopped_by_ctrl_c_it_keeps_the_step(data, whole, tmp_path, step):
+    with pytest.raises(KeyboardInterrupt):
+        run(data, tmp_path, report=lambda row: row["step"] == step and signal.raise_signal(signal.SIGINT))
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == step and not (tmp_path / "result.json").exists()
+    assert_same(tmp_path, *run(data, tmp_path, resume=True), whole)
+
+
+def test_more_epochs_name_the_way(data, whole, tmp_path):
+    with pytest.raises(InputError, match=r"a finished run with epochs=2, expected epochs=4.*--weights .*extractor.safetensors, with the same"):
+        run(data, whole[0], replace(QUICK, epochs=4), resume=True)
+    with pytest.raises(Stop):
+        run(data, tmp_path, report=stop_at(4))
+    with pytest.raises(InputError, match="found a run with epochs=2.*Resume with the same options"):
+        run(data, tmp_path, replace(QUICK, epochs=4), resume=True)
+
+
+def test_the_extractor_is_what_safetensors_itself_would_write(whole, tmp_path):
+    from safetensors import safe_open
+    from safetensors.torch import load_file
+    file = whole[0] / "extractor.safetensors"
+    with safe_open(file, "pt") as opened:
+        assert set(opened.metadata()) == {"about"}
+    assert all(torch.equal(load_file(file)[name], value) for name, value in whole[1].state_dict().items())
+
+
 TINY = ("pretrain", "--backbone", "tiny", "--weights", "none", "--dataset", "voc")
 
 

@@ -90,7 +90,7 @@ def test_killed_in_a_training_it_goes_on(undisturbed, tmp_path):
     os.killpg(process.pid, signal.SIGKILL)                                   # the call, Snakemake and its jobs
     process.wait()
     process.stdout.close()
-    assert not list(folder.glob("runs/grid/evaluate/*/result.json")) and (folder / "runs/grid/lock.json").exists()
+    assert not list(folder.glob("runs/grid/evaluate/*/result.json")) and (folder / "runs/grid/.lock").exists()
     left = len(list(folder.glob("runs/grid/train/*/result.json")))
     assert left < 2, "both trainings were over before the kill"
     assert "2 to run" in finished(folder, "--yes")
@@ -161,3 +161,18 @@ def test_a_job_that_fails_is_named_and_the_others_are_kept(tmp_path):
     assert "failed: train/" in said and "option scale: found 'word'" in said
     rows, _, _, _, missing = outcome(folder)
     assert [row["label"] for row in rows] == ["with PAR"] and missing == ["without, fold 0, seed 0"]
+
+
+def test_a_second_call_is_refused_and_snakemake_holds_the_folder_alone(tmp_path):
+    """Of a call that was killed Snakemake may live on: it inherits the lock. No process number is read, containers have their own."""
+    from fsslib.basics.errors import InputError
+    from fsslib.grid.run import _alone
+    with _alone(tmp_path) as lock:
+        with pytest.raises(InputError, match="another call at work there, expected one at a time"), _alone(tmp_path):
+            pass
+        child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=[lock])
+    with pytest.raises(InputError, match="another call at work"), _alone(tmp_path):
+        pass
+    child.communicate(b"\n")
+    with _alone(tmp_path):
+        pass

@@ -1,5 +1,13 @@
 """The feature bank: the same numbers as without it, and none that is stale or damaged."""
 
+import errno
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -15,6 +23,8 @@ from fsslib.evaluation.scoring import evaluate
 from fsslib.models import build_model
 from fsslib.training import TrainingConfig, fit
 from fsslib.episodes.transforms import image_to_input
+
+ROOT = Path(__file__).parents[2]
 
 
 class Counted:
@@ -124,7 +134,6 @@ def test_without_a_key_nothing_stays(toy, encode, cache):
 
 
 def test_a_small_disk_is_told_before_the_work(toy, encode, cache, monkeypatch):
-    import shutil
     monkeypatch.setattr(shutil, "disk_usage", lambda path: type("Usage", (), dict(free=10))())
     counted = Counted(encode)
     bank = open_bank(toy, counted)
@@ -233,3 +242,79 @@ def test_new_views_every_time_take_no_bank(toy, cache):
     episodes = EpisodeSampler(toy, (1, 2), 1, 0).take(2)
     with ModelBank(qgnet(), toy, 40, "pad") as bank, pytest.raises(InputError, match="views"):
         EpisodeTensors(episodes, 40, "pad", views=0, bank=bank)
+
+
+def test_room_is_taken_for_what_is_asked_before_the_work(toy, encode, cache):
+    """What a view lacks has its blocks on the disk when the first image is computed, and nothing else has."""
+    taken = []
+
+    class Watching(Counted):
+        def __call__(self, images):
+            taken.append(bank.folder.joinpath("features.bin").stat().st_blocks * 512 if self.images >= 0 else 0)
+            return super().__call__(images)
+    watching = Watching(encode)
+    bank = open_bank(toy, watching)
+    entry = 4 * int(np.prod(bank.shape))
+    with bank:
+        bank.fill([2, 3, 4, 9])
+    assert taken[0] == 0 and 4 * entry <= taken[1] < 24 * entry
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize("key", ["k", None])
+def test_a_disk_or_a_quota_that_says_no_is_one_sentence(toy, encode, cache, monkeypatch, number, key):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+    counted = Counted(encode)
+    with open_bank(toy, counted, key=key) as bank:
+        monkeypatch.setattr(os, "posix_fallocate", refuse, raising=False)
+        with pytest.raises(InputError, match=rf"no room for the features \({os.strerror(number)}\).*Set FSSLIB_CACHE"):
+            bank.fill(range(8))
+        assert counted.images == 0
+
+
+def test_a_small_disk_in_two_numbers_that_differ(toy, encode, cache, monkeypatch):
+    with open_bank(toy, encode) as bank:
+        needed = 24 * 4 * int(np.prod(bank.shape))
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: type("Usage", (), dict(free=needed - 1))())
+        with pytest.raises(InputError) as refused:
+            bank.fill(range(24))
+    free, wanted = re.search(r"found ([\d.]+) GB free, expected ([\d.]+) GB", str(refused.value)).groups()
+    assert float(free) == (needed - 1) / 1e9 and float(wanted) == needed / 1e9
+
+
+def test_room_that_a_killed_call_took_is_used(toy, encode, cache, monkeypatch):
+    """It is not free any more, and not needed twice."""
+    with open_bank(toy, Counted(encode, limit=9)) as bank, pytest.raises(KeyboardInterrupt):
+        bank.fill(range(24))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: type("Usage", (), dict(free=0))())
+    with open_bank(toy, encode) as bank:
+        bank.fill(range(24))
+        assert not bank.missing(range(24))
+
+
+FULL = """
+import sys; sys.path.insert(0, "tests")
+from pathlib import Path
+import torch
+from conftest import Toy
+from fsslib.models.bank import FeatureBank
+try:
+    bank = FeatureBank(Toy(Path(sys.argv[1])), lambda images: torch.ones(len(images), 4096, 40, 40), 40, "pad", "k")
+    import shutil; shutil.disk_usage = lambda path: type("Usage", (), dict(free=1 << 40))()        # as beside a second call, or a quota
+    bank.fill(range(24), progress=False)
+except ValueError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode != 0 if shutil.which("unshare") else True,
+                    reason="needs the right to mount a small disk")
+def test_on_a_disk_that_is_full(toy_folder, tmp_path):
+    """16 MiB for 600 MiB: the process says so instead of dying of a signal."""
+    script = 'mount -t tmpfs -o size=16m tmpfs "$1" && export FSSLIB_CACHE="$1" && exec "$2" -c "$3" "$4"'
+    done = subprocess.run(["unshare", "-m", "bash", "-c", script, "bash", tmp_path, sys.executable, FULL, toy_folder], text=True,
+                          capture_output=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    if "permission denied" in done.stderr:
+        pytest.skip("may not mount a small disk")
+    assert done.returncode == 0 and "no room for the features (No space left on device)" in done.stdout, done.stderr

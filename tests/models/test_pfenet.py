@@ -199,7 +199,7 @@ def test_bad_input(cause, message):
 def test_an_extractor_of_another_backbone_is_refused(tmp_path):
     from safetensors.torch import save_file
     save_file({k: v.contiguous() for k, v in build_backbone("tiny", None).state_dict().items()}, tmp_path / "e.safetensors")
-    with pytest.raises(InputError, match="e.safetensors.*VGG16"):
+    with pytest.raises(InputError, match="e.safetensors.*vgg16"):
         build("qgnet", backbone="vgg16", extractor=tmp_path / "e.safetensors")
 
 
