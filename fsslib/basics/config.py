@@ -42,7 +42,7 @@ def load(cls, source, where=None):
         return _build(cls, source, where or cls.__name__)
     path = user_path(source)
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
+        content = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_StrictLoader)
     except PermissionError as error:
         raise not_readable(path, "a YAML file") from error
     except (OSError, UnicodeDecodeError) as error:

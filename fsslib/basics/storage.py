@@ -130,7 +130,7 @@ def write_json(path, value):
 def read_json(path, cure="Delete it; it is written again."):
     """The value in a JSON file; a missing or damaged file raises InputError with ``cure``."""
     try:
-        return json.loads(user_path(path).read_text(encoding="utf-8"))
+        return json.loads(user_path(path).read_text(encoding="utf-8-sig"))
     except PermissionError as error:
         raise not_readable(path, "a JSON file") from error
     except OSError as error:

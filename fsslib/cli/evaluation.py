@@ -23,6 +23,8 @@ from .paths import PATH
 @click.option("--episodes", type=int, help="Number a seed (else the protocol's).")
 @click.option("--seed", type=int, multiple=True, help="Episode seed, may be repeated (else the protocol's).")
 @click.option("--annotation", type=click.Choice(["mask", "scribble", "box"]), default="mask", help="Of the support.")
+@click.option("--keep-small", is_flag=True, help="Do not enlarge images below the size, as PFENet's test_Resize (42 of VOC val at 473 "
+              "px); for protocols that pad.")
 @click.option("--checkpoint", type=PATH, help="A checkpoint.pt of fsslib train.")
 @click.option("--bank/--no-bank", default=True, help="Compute each image's features once; scores are identical.")
 @click.option("--keep-bank", is_flag=True, help="Keep the features in the cache folder, in half precision, for the next call.")
@@ -32,7 +34,7 @@ from .paths import PATH
 @click.option("--out", type=PATH, help="Folder of result.json.")
 @click.pass_context
 def evaluate(context, dataset, root, fold, classes, shots, ways, size, protocol, split, images, episodes, seed, annotation,
-             checkpoint, bank, keep_bank, maps, save_masks, out, model, backbone, weights, **described):
+             keep_small, checkpoint, bank, keep_bank, maps, save_masks, out, model, backbone, weights, **described):
     """Score a model on the novel classes of a fold; writes result.json."""
     from ..basics.checkpoints import fill, load_checkpoint, refuse_seen
     from ..basics.storage import at_work
@@ -43,9 +45,12 @@ def evaluate(context, dataset, root, fold, classes, shots, ways, size, protocol,
     rules = get_protocol(protocol)
     asked = class_ids(classes, dataset, root) if classes else None if dataset == "folder" else novel_classes(dataset, fold)
     for beside, is_there, names in (("--dataset folder", dataset == "folder", ("fold",)), ("--no-bank", not bank, ("keep_bank",)),
-                                    ("--maps", maps, ("annotation", "save_masks", "ways", "bank")),
+                                    ("--maps", maps, ("annotation", "save_masks", "ways", "bank", "keep_small")),
                                     ("--checkpoint", checkpoint, ("extractor",))):
         refuse_unused(context, beside, *names if is_there else ())
+    if keep_small and rules.resize != "pad":
+        raise InputError("--keep-small", f"beside --protocol {protocol}, which takes every image to one square",
+                         "a protocol that pads", "Leave it out, or choose --protocol pfenet.")
     refuse_no_extractor(model, described["extractor"], checkpoint)
     if maps and model == "panet":
         raise InputError("--maps", "panet", "pfenet or qgnet, which have region maps", "Choose another --model.")
@@ -64,9 +69,10 @@ def evaluate(context, dataset, root, fold, classes, shots, ways, size, protocol,
     out = folder_of(out, "evaluate", f"{model}-{dataset}-{backbone}{part}-{shots}shot-{protocol}", told)
     with at_work(out):
         size = rules.size.get(dataset, rules.size["voc"]) if size is None else size
+        resize = "pad_down" if keep_small else rules.resize
         if keep_bank:
             from ..models import ModelBank
-            bank = ModelBank(network, pictures, size, "pad" if maps else rules.resize, dtype="float16")
+            bank = ModelBank(network, pictures, size, "pad" if maps else resize, dtype="float16")
         if maps:
             from ..evaluation.maps import evaluate_maps
             result = evaluate_maps(network, drawn, size, bank if keep_bank else None, out, told)
@@ -77,7 +83,7 @@ def evaluate(context, dataset, root, fold, classes, shots, ways, size, protocol,
         from ..evaluation import evaluate as run
         steps = [row["seconds"] for row in state.get("rows", ()) if "seconds" in row]
         trained = {"training_seconds": round(sum(steps), 1), "training_steps": len(steps)} if steps else {}
-        result = run(network, drawn, asked, protocol, size, annotator(annotation), bank, out, about=told,
+        result = run(network, drawn, asked, protocol, size, annotator(annotation), bank, out, about=told, resize=resize,
                      masks=save_masks, **({} if classes or dataset == "folder" else {"fold": fold}), annotation=annotation,
                      weights=Path(weights).name, checkpoint=checkpoint and checkpoint.name, **trained)
     tell(result, pictures.class_names)

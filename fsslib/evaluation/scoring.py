@@ -38,21 +38,22 @@ def protocol_episodes(dataset, classes, shots, protocol="pfenet", ways=1, episod
 
 
 def evaluate(model, episodes, classes, protocol="pfenet", size=None, annotate=None, bank=True, out=None, batch=4,
-             device=None, progress=True, about=None, masks=None, **described):
+             device=None, progress=True, about=None, masks=None, resize=None, **described):
     """Scores a model on an EpisodeList and returns the result; with ``out``, also writes ``out/result.json``.
 
     ``classes``: the ids that the mean runs over · ``protocol``: decides the input geometry and the scored resolution ·
     ``size``: input px, default the protocol's · ``annotate``: see ``batches.EpisodeTensors`` · ``bank``: True computes
     each image's features once for this run (identical scores); a ModelBank is used as it is; False runs the networks
     for every image of every episode · ``masks``: a folder that receives every answer as a PNG (``masks.py``) ·
-    ``about``: {"command", "job"} of the result, as the command line tells them · ``described``: more entries for ``config``.
+    ``resize``: the input geometry, default the protocol's · ``about``: {"command", "job"} of the result, as the command
+    line tells them · ``described``: more entries for ``config``.
 
     The result holds config, versions, hardware, seconds, digests of data, episodes and weights, and the scores in
     percent with 95 % intervals (bootstrap over query images); ``scores`` holds every episode's counts, so that two
     results on the same episodes can be compared pair by pair (``EpisodeScores.difference``).
     """
     rules, dataset = get_protocol(protocol), episodes.dataset
-    size = rules.size.get(dataset.name, rules.size["voc"]) if size is None else size
+    size, resize = rules.size.get(dataset.name, rules.size["voc"]) if size is None else size, resize or rules.resize
     if out is not None:                      # before the work, not after it
         writable_folder(out, "Give another --out.")
     if masks is not None:
@@ -61,15 +62,15 @@ def evaluate(model, episodes, classes, protocol="pfenet", size=None, annotate=No
     model = model.to(device).eval()
     started, own_bank = time.perf_counter(), None
     if bank is True:
-        bank = own_bank = ModelBank(model, dataset, size, rules.resize, keep=False)
+        bank = own_bank = ModelBank(model, dataset, size, resize, keep=False)
     elif bank:
-        bank.refuse_other(model, dataset, size, rules.resize)
+        bank.refuse_other(model, dataset, size, resize)
     try:
         if bank:
             bank.fill([e.query for e in episodes], [j for e in episodes for j in sum(e.support, ())],
                       progress=progress)
         features_done = time.perf_counter()
-        data = EpisodeTensors(episodes, size, rules.resize, annotate=annotate, bank=bank or None)
+        data = EpisodeTensors(episodes, size, resize, annotate=annotate, bank=bank or None)
         scores, extra = _score(model, data, EpisodeScores(classes, rules.absent), rules.scored, batch, device, progress, masks)
     finally:
         if own_bank:
@@ -79,7 +80,7 @@ def evaluate(model, episodes, classes, protocol="pfenet", size=None, annotate=No
     result = {
         **({"command": about["command"]} if about else {}), "config": {**getattr(model, "architecture", {}), "dataset": dataset.name, "split": dataset.split,
                    "classes": list(scores.classes), "shots": shots, "ways": ways, "protocol": protocol, "size": size,
-                   "resize": rules.resize, "scored": rules.scored, "episodes": len(episodes), **own_images(dataset, scores.classes),
+                   "resize": resize, "scored": rules.scored, "episodes": len(episodes), **own_images(dataset, scores.classes),
                    **described},
         "versions": versions(), "hardware": hardware(),
         "seconds": round(seconds, 2), "seconds_features": round(features_done - started, 2),

@@ -63,7 +63,7 @@ class FeatureBank(_Closing):
             features, file = _map(folder / f"features{end}.bin", self.dtype, (count, *self.shape))
             sums, room = _map(folder / f"checksums{end}.bin", np.uint32, (count,))
             with room, self._room():
-                if sums.flags.writeable:
+                if sums.flags.writeable and not sums.any():      # new; one in use has its room
                     reserve(room, 0, 4 * count)
             self._files[view], self._open[view] = (features, sums), file
             if not self.key:                 # unlinked while open: nothing stays behind, not even after a SIGKILL
