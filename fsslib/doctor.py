@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
-from .basics.errors import InputError
+from .basics.errors import InputError, apart
 from .basics.storage import data_dir, writable_cache
 
 NEEDED = ("torch", "torchvision", "timm", "numpy", "pillow", "safetensors", "click", "tqdm", "pyyaml", "filelock")
@@ -66,7 +66,7 @@ def _memory():
         gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2 ** 30
     except (AttributeError, ValueError, OSError):
         return Finding("memory", True, "unknown on this system")
-    return Finding("memory", gib >= 4, f"{gib:.0f} GiB", "The notebooks want 4 GiB; close other programs.")
+    return Finding("memory", gib >= 4, f"{apart(gib, 4, 0)[0]} GiB", "The notebooks want 4 GiB; close other programs.")
 
 
 def _cache():
@@ -77,7 +77,7 @@ def _cache():
         return Finding("cache folder", False, f"{error.where}: {error.found}",
                        ("What is in it is used; to add to it: " if prepared else "") + error.cure, not prepared)
     free = shutil.disk_usage(folder).free / 1e9
-    return Finding("cache folder", free > 2, f"{folder}, {free:.0f} GB free", "Set FSSLIB_CACHE to a larger disk.")
+    return Finding("cache folder", free > 2, f"{folder}, {apart(free, 2, 0)[0]} GB free", "Set FSSLIB_CACHE to a larger disk: 2 GB.")
 
 
 def _voc():

@@ -51,8 +51,10 @@ def main():
             if told := out_of_memory(error):
                 _refuse(told)
             raise
+        closed = error.errno in (errno.EACCES, errno.EPERM)
         _refuse(InputError(error.filename or "disk", error.strerror, "a place with room that may be read and written",
-                           "Make room, or choose another folder; what was written before is whole."))
+                           ("Correct its permissions" if closed else "Make room")
+                           + ", or choose another folder; what was written before is whole."))
 
 
 def _refuse(error):

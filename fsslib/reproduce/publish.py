@@ -6,7 +6,7 @@ import io
 import json
 import re
 
-from ..basics.errors import InputError
+from ..basics.errors import InputError, apart
 from ..basics.storage import atomic_path, read_json, writable_folder, write_json
 
 LARGEST = 400_000         # bytes of a notebook with its outputs
@@ -58,8 +58,8 @@ def publish_run(name, plan, project, folder, state):
 def _text(name, executed):
     text = json.dumps(cleaned(executed, name), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
     if len(text.encode()) > LARGEST:
-        raise InputError(f"--publish, notebook {name}", f"{len(text.encode()) / 1000:.0f} kB with outputs",
-                         f"at most {LARGEST / 1000:.0f} kB", "Save its figures with fewer pixels.")
+        size, most = apart(len(text.encode()) / 1000, LARGEST / 1000, 0)
+        raise InputError(f"--publish, notebook {name}", f"{size} kB with outputs", f"at most {most} kB", "Save its figures with fewer pixels.")
     return text
 
 
