@@ -1,6 +1,7 @@
 """What several test files share: one cache for the whole run, and a data set of 24 small pictures."""
 
 import os
+import signal
 import sys
 
 import numpy as np
@@ -10,6 +11,9 @@ from PIL import Image
 
 from fsslib.datasets import SegmentationDataset
 
+for number in (signal.SIGINT, signal.SIGTERM):
+    if signal.getsignal(number) == signal.SIG_IGN:       # a shell's background job ignores Ctrl-C, and so would every test of it
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 torch.set_num_threads(1)                     # small tensors: more threads only wait for each other
 NAMES = ("wide box", "tall box", "disc", "square")
 
