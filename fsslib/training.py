@@ -14,7 +14,7 @@ from .basics.config import at_least, finite
 from .basics.engine import agreed, loader, start
 from .basics.errors import InputError
 from .basics.interrupts import held
-from .basics.logs import RunLog
+from .basics.logs import RunLog, refuse_other_files
 from .basics.seeds import stream
 from .basics.storage import writable_folder
 from .episodes.batches import EpisodeTensors, collate
@@ -156,6 +156,8 @@ def fit(model, dataset, classes, config=TrainingConfig(), out=None, resume=False
     if checkpoint and checkpoint.exists() and not resume:
         raise InputError(checkpoint, "a checkpoint of an earlier run", "a folder without one",
                          "Go on with it (--resume), give another --out, or delete it.")
+    if checkpoint and not checkpoint.exists():
+        refuse_other_files(checkpoint.parent, config)
     engine, optimizer = fabric.setup(model, optimizer)         # from here on the model lies on its device
     if bank is not None:
         _fill_bank(bank, model, dataset, sampler, validation, config)

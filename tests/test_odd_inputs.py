@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import call, own_images
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 TINY = ("--backbone", "tiny", "--weights", "none", "--size", 64)
 SCORE = ("evaluate", "--dataset", "folder", "--root", "a", *TINY, "--episodes", 4)
@@ -71,6 +71,14 @@ def nothing(root):
     pass
 
 
+def broken_comment(root):
+    about = PngImagePlugin.PngInfo()
+    about.add_text("Comment", "hello")
+    Image.fromarray(BOX).save(root / "masks/p00.png", pnginfo=about)
+    content = (root / "masks/p00.png").read_bytes()
+    (root / "masks/p00.png").write_bytes(content.replace(b"hello", b"hullo"))            # its checksum is now wrong
+
+
 def set_to(**variables):
     return lambda root: os.environ.update(variables)
 
@@ -109,6 +117,8 @@ READ = {                                                         # read without 
     "class names of any language": (classes("чашка\n".encode()), CHECK),
     "files of the system": (written("a/images/Thumbs.db", b"x"), CHECK),
     "notes among the images": (written("a/images/notes.txt", b"x"), CHECK),
+    "a pipe among the images": (lambda root: os.mkfifo(root / "images/q.jpg"), CHECK),
+    "a broken chunk in a mask": (broken_comment, CHECK),
     "a photo twice": (lambda root: (root / "images/p00 (1).png").write_bytes((root / "images/p00.png").read_bytes()), CHECK),
     "an image without mask": (lambda root: (root / "masks/p00.png").unlink(), CHECK),
     "root from the environment": (set_to(FSSLIB_DATA="a"), ("data", "check", "folder")),
@@ -180,6 +190,24 @@ REFUSED = {                                                      # one sentence:
     "more processes than the cluster gave": (set_to(SLURM_JOB_ID="1", SLURM_NTASKS="1", SLURM_JOB_NAME="x", SLURM_PROCID="0", SLURM_LOCALID="0", SLURM_NODEID="0"),
                                              (*TRAIN, "--devices", 2), ("devices", "SLURM")),
     "data set without a reader": (nothing, ("evaluate", "--dataset", "coco", *TINY), ("coco", "shapes")),
+    "greys renumbered by a palette": (lambda root: [classes(b"a\nb\nc\nd\ne\n")(root), mask(5 * BOX, "p00.gif", "GIF")(root)], CHECK,
+                                      ("the numbers 0, 1 in the greys 0, 5", "without a palette")),
+    "names in UTF-16 without a mark": (classes("cup\n".encode("utf-16-le")), SCORE, ("control characters", "in UTF-8")),
+    "a link to nowhere": (lambda root: (root / "images/q.png").symlink_to(root / "none.png"), SCORE, ("a link to a file", "Put it back")),
+    "links in a circle": (lambda root: [(root.parent / one).symlink_to(root.parent / other) for one, other in ("xy", "yx")],
+                          (*SCORE, "--out", "x"), ("x: found a link that leads to itself", "another --out")),
+    "no classes between the quotes": (nothing, (*SCORE, "--classes", ""), ("--classes: found ''", "Correct")),
+    "many names": (nothing, (*SCORE, "--classes", ",".join(f"class_number_{k:03}" for k in range(30))), ("class_number_000", "cup")),
+    "width 0": (nothing, (*SCORE, "--model", "pfenet", "--option", "width=0"), ("width", "from 1 up")),
+    "maps into a file": (nothing, (*SCORE, "--model", "pfenet", "--maps", "--out", "a/classes.txt"), ("a file on this path", "--out")),
+    "a probe's seed": (nothing, ("probe", "--dataset", "folder", "--root", "a", "--backbone", "tiny", "--weights", "none", "--seed", 10 ** 23),
+                       ("seed", "smaller seed")),
+    "weights as checkpoint": (written("e.safetensors", b"x"), (*SCORE, "--checkpoint", "e.safetensors"), ("weights alone", "--extractor")),
+    "other files in --out": (lambda root: [written("p/config.json", b"{}")(root), written("p/log.csv", b"mine")(root)],
+                             (*TRAIN, "--out", "p"), ("config.json: found a file that is not of this run", "another --out")),
+    "an extractor in --out": (written("p/extractor.safetensors", b"x"), ("pretrain", "--dataset", "folder", "--root", "a", "--backbone", "tiny", "--weights",
+                              "none", "--probe-every", 0, "--loss", "global", "--batch", 4, "--config", "one.yaml", "--out", "p"), ("an extractor of another run", "another --out")),
+    "a list over class names": (nothing, ("score", "episodes", "--dataset", "folder", "--root", "a", "--episodes", 2, "--out", "a/classes.txt"), ("another file", "another --out")),
     "protocol of a typo": (nothing, (*SCORE, "--protocol", "pfnet"), ("'pfnet'", "pfenet")),
 }
 
@@ -192,6 +220,7 @@ def root(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "environ", os.environ.copy())
     os.environ.update(HOME=str(tmp_path), FSSLIB_CACHE=str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "one.yaml").write_text("sub_batches: 1\nheld_out: 0.0\n")
     return own_images(tmp_path / "a")
 
 

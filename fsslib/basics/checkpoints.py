@@ -41,6 +41,8 @@ def load_checkpoint(path, architecture=None):
     if not path.is_file():
         raise InputError(path, "a folder" if path.is_dir() else "no such file", "a checkpoint",
                          "Correct the path, or train first: fsslib train --help.")
+    if path.suffix == ".safetensors":
+        raise InputError(path, "weights alone", "a checkpoint.pt of fsslib train", "Give them as --weights, or as --extractor.")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         lacking = [name for name, kind in PARTS.items() if not isinstance(state[name], kind)]
@@ -53,6 +55,9 @@ def load_checkpoint(path, architecture=None):
     if lacking:
         raise InputError(path, f"no readable checkpoint (in its part {lacking[0]!r})", "a file written by fsslib train",
                          "Copy it again or train again.")
+    if architecture is not None and state["architecture"]["model"] == "moco" != architecture["model"]:
+        raise InputError(path, "a checkpoint of fsslib pretrain", f"one of {_name(architecture)}",
+                         f"Give {path.with_name('extractor.safetensors')}, its outcome, as --weights or as --extractor.")
     if architecture is not None and state["architecture"] != architecture:
         raise InputError(path, f"a checkpoint of {found}", _name(architecture),
                          "Build the model with the options that it was trained with.")
@@ -94,13 +99,13 @@ def restore(path, model, optimizer, config, data):
 
 
 def refuse_other_start(path, state, dataset, classes):
-    """Raises InputError if a training on ``classes`` of the data set ``dataset`` cannot start from the run behind ``state``: a
+    """Raises InputError if a training on the class ids ``classes`` of ``dataset`` cannot start from the run behind ``state``: a
     class learned there and not here would count as never seen."""
-    run = state.get("data", {})
-    if run.get("dataset") != dataset or set(run.get("classes", ())) - set(classes):
-        learned = ", ".join(map(str, run.get("classes", ()))) or "unknown classes"
-        raise InputError(path, f"a model trained on the classes {learned} of {run.get('dataset')}",
-                         f"one of {', '.join(map(str, classes))} of {dataset} alone, which are learned now",
+    run, names = state.get("data", {}), [dataset.class_names[c - 1] for c in classes]
+    learned = run.get("names", ())
+    if run.get("dataset") != dataset.name or not learned or set(learned) - set(names):
+        raise InputError(path, f"a model trained on {', '.join(learned) or 'unknown classes'} of {run.get('dataset')}",
+                         f"one of {', '.join(names)} of {dataset.name} alone, which are learned now",
                          "Give a checkpoint of the same --dataset and --fold.")
 
 

@@ -21,6 +21,13 @@ def shown(word):
     return str(path.relative_to(Path.cwd())) if Path.cwd() in path.parents else path.name
 
 
+def _is_file(word):
+    try:
+        return Path(word).is_file()
+    except OSError:                          # a word too long for a name
+        return False
+
+
 def job_digest(command, pairs, data):
     """sha256 (hex) of a call, whatever the order of its options and the form of its numbers, of the files that it reads and of
     ``data``, a data set's digest."""
@@ -28,5 +35,5 @@ def job_digest(command, pairs, data):
         try:
             return repr(float(word))         # 1, 1.0 and 1e0 are one number
         except ValueError:
-            return sha256_file(word) if Path(word).is_file() else shown(word)
+            return sha256_file(word) if _is_file(word) else shown(word)
     return sha256_json([command, sorted([option, *map(content, value)] for option, *value in pairs), data])

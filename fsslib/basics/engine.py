@@ -111,7 +111,7 @@ def loader(items, fabric, batch, first, steps, collate=None):
     """Batches of the steps from ``first`` on; step s of rank r sees the same items whenever it starts. One process reads ahead
     beside a CPU that computes, eight for a GPU; fewer where they would not fit."""
     world, rank, cpu = fabric.world_size, fabric.global_rank, fabric.device.type == "cpu"
-    indices = [(s * world + rank) * batch + b for s in range(first, steps) for b in range(batch)]
-    workers = reading(items, (1 if cpu else 8) if indices else 0, batch)
+    indices = ((s * world + rank) * batch + b for s in range(first, steps) for b in range(batch))      # never all at once
+    workers = reading(items, (1 if cpu else 8) if first < steps else 0, batch)
     return iter(DataLoader(items, batch_size=batch, sampler=indices, collate_fn=collate, pin_memory=not cpu,
                            generator=torch.Generator(), **workers))

@@ -23,7 +23,7 @@ class InputError(ValueError):
 
 def not_readable(path, expected):
     """InputError of a file or folder that is there and may not be read: neither missing nor damaged."""
-    return InputError(path, "no permission to read it", expected, 
+    return InputError(path, "no permission to read it", expected,
                       f"Let its owner allow it: chmod a+r {path} (and a+x for the folders above it).")
 
 

@@ -3,7 +3,24 @@
 import csv
 from dataclasses import asdict
 
-from .storage import user_path, write_json
+from .errors import InputError
+from .storage import read_json, user_path, write_json
+
+
+def refuse_other_files(out, config):
+    """Raises InputError for a ``config.json`` or ``log.csv`` in ``out`` that no run with such a ``config`` wrote; what one left
+    that was stopped before its first checkpoint may be replaced."""
+    try:
+        found = read_json(out / "config.json") if (out / "config.json").exists() else asdict(config)
+        ours = isinstance(found, dict) and set(found) == set(asdict(config))
+    except InputError:
+        ours = False
+    name = "config.json"
+    if ours and (log := out / "log.csv").exists():
+        with open(log, "rb") as file:
+            name, ours = log.name, file.read(5) in (b"", b"step,")
+    if not ours:
+        raise InputError(out / name, "a file that is not of this run", "a folder of the run's own", "Give another --out.")
 
 
 class RunLog:

@@ -74,7 +74,10 @@ def at_work(folder, wait=False):
     what is written there, and not at all where nothing is.
     """
     import filelock
-    name = hashlib.sha256(str(Path(folder).resolve()).encode()).hexdigest()[:20]
+    try:
+        name = hashlib.sha256(str(Path(folder).resolve()).encode()).hexdigest()[:20]
+    except (RuntimeError, OSError) as error:                 # links in a circle: Python has had two words for it
+        raise InputError(folder, "a link that leads to itself", "a folder", "Give another --out.") from error
     lock = filelock.FileLock(scratch_dir("locks") / name)
     try:
         lock.acquire(timeout=0)

@@ -43,7 +43,7 @@ def evaluate(context, dataset, root, fold, classes, shots, ways, size, protocol,
     from ..episodes.protocols import get_protocol
     from ..evaluation import protocol_episodes
     rules = get_protocol(protocol)
-    asked = class_ids(classes, dataset, root) if classes else None if dataset == "folder" else novel_classes(dataset, fold)
+    asked = class_ids(classes, dataset, root) if classes is not None else None if dataset == "folder" else novel_classes(dataset, fold)
     for beside, is_there, names in (("--dataset folder", dataset == "folder", ("fold",)), ("--no-bank", not bank, ("keep_bank",)),
                                     ("--maps", maps, ("annotation", "save_masks", "ways", "bank", "keep_small")),
                                     ("--checkpoint", checkpoint, ("extractor",))):
@@ -65,7 +65,7 @@ def evaluate(context, dataset, root, fold, classes, shots, ways, size, protocol,
     drawn = protocol_episodes(pictures, asked, shots, protocol, ways, episodes, seed or None,
                               _held_out(pictures, state) if images == "held-out" else None)
     told = about(context, pictures.digest)
-    part = f"-classes{classes}" if classes else "" if dataset == "folder" else f"-fold{fold}"
+    part = f"-{len(asked)}classes" if classes else "" if dataset == "folder" else f"-fold{fold}"
     out = folder_of(out, "evaluate", f"{model}-{dataset}-{backbone}{part}-{shots}shot-{protocol}", told)
     with at_work(out):
         size = rules.size.get(dataset, rules.size["voc"]) if size is None else size

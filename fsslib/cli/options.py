@@ -80,7 +80,7 @@ def class_ids(text, dataset=None, root=None):
     for word in words:
         if word not in names:
             raise InputError("--classes", repr(word), "class ids such as 6-10,16" + (
-                f", or names of {dataset}: {', '.join(names[:20])}{', ...' if len(names) > 20 else ''}" if names else ""),
+                f", or names of {dataset}: {', '.join(map(repr, names[:20]))}{', ...' if len(names) > 20 else ''}" if names else ""),
                 "Correct the list.")
     found = [c for part, of in zip(parts, ids)
              for c in (range(int(of[1]), int(of[2] or of[1]) + 1) if of else [names.index(part) + 1])]
@@ -133,17 +133,19 @@ def refuse_unused(context, beside, *names):
                              "Leave one of them out.")
 
 
-def folder_of(out, kind, name, told):
+def folder_of(out, kind, name, told, resumable=False):
     """``--out``, else ``runs/KIND/NAME-DIGEST``: another call has another folder. One that holds the result of another call
-    raises InputError: nothing is replaced by the result of other options, files or data."""
+    raises InputError: nothing is replaced by the result of other options, files or data. ``resumable``: a checkpoint there will
+    say whether it is of this call; then a result of the same command may stand."""
     if out is None:
         return Path("runs") / kind / f"{name}-{told['job'][:8]}"
     path = out / "result.json"
     if path.exists():
         stored = read_json(path, "Delete it, or give another --out.")
         found = stored if isinstance(stored, dict) else {}
-        if found.get("digests", {}).get("job") != told["job"]:
-            raise InputError(path, f"the result of another call ({found.get('command') or 'not of this command line'})",
+        command = found.get("command") or "not of this command line"
+        if found.get("digests", {}).get("job") != told["job"] and not (resumable and command.startswith(f"fsslib {kind}")):
+            raise InputError(path, f"the result of another call ({command})",
                              "none, or one of the same options, files and data", "Give another --out, or delete it.")
     return out
 

@@ -39,7 +39,7 @@ def episodes(context, dataset, root, fold, classes, shots, ways, protocol, episo
     from ..evaluation.outside import write_list
     if classes or dataset == "folder":
         refuse_unused(context, "--classes" if classes else "--dataset folder", "fold")
-    chosen = class_ids(classes, dataset, root) if classes else None if dataset == "folder" else novel_classes(dataset, fold)
+    chosen = class_ids(classes, dataset, root) if classes is not None else None if dataset == "folder" else novel_classes(dataset, fold)
     pictures = open_dataset(dataset, root, get_protocol(protocol).split)
     listed = write_list(out, pictures, chosen or own_classes(pictures), shots, protocol, ways, episodes, seed or None,
                         None if classes or dataset == "folder" else fold)
@@ -65,9 +65,9 @@ def masks(folder, list_path, root, against, out):
     """Score the masks in FOLDER, one PNG an episode of the list."""
     from ..basics.storage import write_json
     from ..datasets import open_dataset
-    from ..evaluation.outside import score_masks, writable_file
+    from ..evaluation.outside import refuse_other_result, score_masks
     if out:
-        writable_file(out)
+        refuse_other_result(out, list_path)
     result = score_masks(folder, list_path, root, against)
     if out:
         write_json(out, result)

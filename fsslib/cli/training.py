@@ -59,12 +59,12 @@ def train(context, model, backbone, weights, batch_norm, extractor, extractor_ba
     changes |= {"shots": shots, "ways": ways, "size": size}
     settings = replace(load(TrainingConfig, config) if config else TrainingConfig(**model_class(model).TRAINING),
                        **{k: v for k, v in changes.items() if v is not None})
-    if dataset == "folder" and not classes:
+    if dataset == "folder" and classes is None:
         raise InputError("--classes", "none given", "the classes to learn from own images, such as 1-3 or cup,bowl",
                          "Give them, and leave some to score: fsslib evaluate --classes.")
     refuse_unused(context, "--classes", *["fold"] if classes else ())
     refuse_unused(context, "--checkpoint", *["extractor"] if checkpoint else ())
-    learned = class_ids(classes, dataset, root) if classes else base_classes(dataset, fold)
+    learned = class_ids(classes, dataset, root) if classes is not None else base_classes(dataset, fold)
     out = out or Path("runs") / "train" / f"{model}-{dataset}-{backbone}-fold{fold}-{shots}shot"
     kept = out / "checkpoint.pt"
     click.echo("  ".join(f"{k}={v}" for k, v in asdict(settings).items()))
@@ -73,19 +73,18 @@ def train(context, model, backbone, weights, batch_norm, extractor, extractor_ba
     check_config(settings)
     refuse_no_extractor(model, extractor, checkpoint)
     network = build(model, backbone, weights, batch_norm, extractor, extractor_backbone, options, settings.seed)
+    pictures = open_dataset(dataset, root, "train")
     if checkpoint:
         state = load_checkpoint(checkpoint, network.architecture)
-        refuse_other_start(checkpoint, state, dataset, learned)
+        refuse_other_start(checkpoint, state, pictures, learned)
         fill(checkpoint, state, network)
-    pictures = open_dataset(dataset, root, "train")
     others = [c for c in range(1, len(pictures.class_names) + 1) if c not in learned]
     if bank is None:
         bank = getattr(network, "frozen", False) and batch_norm == "eval" and settings.views > 0
     if bank:
         bank = ModelBank(network, pictures, settings.size, get_protocol(settings.protocol).resize, dtype="float16")
     told, lead = about(context, pictures.digest), leads(settings.devices)
-    if not kept.exists():                    # else fit says whether it is of this call
-        folder_of(out, "train", "", told)
+    folder_of(out, "train", "", told, kept.exists())
     with at_work(out) if lead else nullcontext():
         try:
             rows = fit(network, pictures, learned, settings, out, resume, others if drop_novel else (), bank or None,
@@ -157,8 +156,7 @@ def pretrain(context, backbone, weights, batch_norm, dataset, root, images, conf
         pictures = Selection(pictures, open_dataset(dataset, root, "val"))
         click.echo("images=all: the extractor sees the validation images; say so beside every score on them")
     told, lead = about(context, Pictures(pictures).digest), leads(settings.devices)
-    if not (out / "checkpoint.pt").exists():
-        folder_of(out, "pretrain", "", told)
+    folder_of(out, "pretrain", "", told, (out / "checkpoint.pt").exists())
     with at_work(out) if lead else nullcontext():
         try:
             run(encoder, pictures, settings, out, resume, about=told)
@@ -179,23 +177,26 @@ def pretrain(context, backbone, weights, batch_norm, dataset, root, images, conf
 @click.pass_context
 def probe(context, backbone, weights, dataset, root, seed, out):
     """Ask an extractor, as it is: do patches of one class lie near each other in images that it has not seen?"""
-    from dataclasses import asdict
+    from dataclasses import asdict, replace
 
     import torch
 
     from ..basics.machine import hardware, versions
-    from ..basics.storage import at_work, write_json
+    from ..basics.storage import at_work, writable_folder, write_json
     from ..contrast import PretrainConfig
-    from ..contrast.pretraining import probe_of
+    from ..contrast.pretraining import check_config, probe_of
     from ..contrast.probe import probe_summary
     from ..datasets import open_dataset
     from ..models import build_backbone
     refuse_unused(context, f"--weights {weights}", *["seed"] if weights != "none" else ())
+    settings = replace(PretrainConfig(), seed=seed)
+    check_config(settings)
     torch.manual_seed(seed)
-    network, pictures, settings = build_backbone(backbone, weights_of(weights)), open_dataset(dataset, root, "train"), PretrainConfig()
+    network, pictures = build_backbone(backbone, weights_of(weights)), open_dataset(dataset, root, "train")
     given = about(context, pictures.digest)
     out = folder_of(out, "probe", f"{dataset}-{backbone}-{Path(weights).stem}", given)
     with at_work(out):
+        writable_folder(out, "Give another --out.")          # before the work, not after it
         found = probe_summary(probe_of(pictures, settings).score(network))
         write_json(out / "result.json", {
             "command": given["command"], "config": {**asdict(settings), "backbone": backbone}, "versions": versions(),

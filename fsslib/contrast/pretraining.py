@@ -15,7 +15,7 @@ from ..basics.config import at_least, finite
 from ..basics.engine import agreed, loader, start
 from ..basics.errors import InputError
 from ..basics.interrupts import held
-from ..basics.logs import RunLog
+from ..basics.logs import RunLog, refuse_other_files
 from ..basics.machine import hardware, versions
 from ..basics.seeds import stream
 from ..basics.storage import atomic_path, sha256_file, user_path, writable_folder, write_json
@@ -118,6 +118,11 @@ def pretrain(encoder, dataset, config=PretrainConfig(), out=None, resume=False, 
     if checkpoint and checkpoint.exists() and not resume:
         raise InputError(checkpoint, "a checkpoint of an earlier run", "a folder without one",
                          "Go on with it (--resume), give another --out, or delete it.")
+    if checkpoint and not checkpoint.exists():
+        refuse_other_files(out, config)
+        if (out / "extractor.safetensors").exists():
+            raise InputError(out / "extractor.safetensors", "an extractor of another run", "a folder of the run's own",
+                             "Give another --out.")
     if "local" in LOSSES[config.loss] and fabric.is_global_zero:
         cache.fill(progress=progress)
     fabric.barrier()
@@ -228,7 +233,7 @@ def check_config(config):
     if config.batch % config.sub_batches or config.batch // config.sub_batches < 2:
         raise InputError("batch", f"{config.batch} images in {config.sub_batches} parts",
                          "parts of at least 2 images each",
-                         "Batch norm needs neighbours: use a larger batch or fewer sub_batches.")
+                         "Batch norm needs neighbours: use a larger batch, or a --config file with fewer sub_batches (sub_batches: 1).")
 
 
 def save_extractor(path, backbone, about):

@@ -71,7 +71,7 @@ class PatchProbe:
         if not self.classes or len(self.known) < k:
             raise InputError("probe", f"{len(self.known)} object patches to learn from, {len(self.asked)} to ask",
                              f"at least {k}, with a common class",
-                             "Draw masks for more images, take a smaller min_area, or leave the probe out: --probe-every 0.")
+                             "Draw masks for more images; a pretraining goes without the probe: --probe-every 0.")
 
     def _labelled(self, images, min_area):
         """dict image index -> dict patch id -> class, without images that have no such patch."""

@@ -5,10 +5,10 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from .check import Row, read_all
 from .folder import Folder, some
+from .formats import opened
 from .reading import read_image
 
 LARGE = 50_000_000        # px; a larger photo costs seconds and gigabytes to score at its own size
@@ -58,7 +58,7 @@ def _look(files, sample):
     if h * w > LARGE:
         yield Row(photo.name, f"{h * w / 1e6:.0f} megapixels", "less", "look",
                   "slow to score: scale it and its mask down, the mask without smoothing")
-    with Image.open(mask) as image:
+    with opened(mask) as image:
         palette = image.getpalette() if image.mode == "P" else None
     colours = voc_colours()
     for c in np.unique(sample.mask).tolist():

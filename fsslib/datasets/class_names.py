@@ -23,10 +23,9 @@ def read_classes(path, tree):
     names = [line.strip() for line in text.rstrip().splitlines()]
     if not names:
         raise InputError(path, "an empty file", "one class name a line", tree)
-    if len(names) >= IGNORE:
-        raise InputError(path, f"{len(names)} names", f"at most {IGNORE - 1}: a mask holds one byte a pixel",
-                         "Keep the classes that your masks use.")
-    _refuse_formats(path, names)
+    if any(unicodedata.category(letter) == "Cc" for letter in "".join(names) if letter != "\t"):
+        raise InputError(path, "control characters, as of UTF-16", _ONE_NAME, "Save it again as plain text in UTF-8.")
+    check_names(path, names)
     for line, name in enumerate(names, 1):
         if not name:
             raise InputError(path, f"an empty line {line}", "a name on every line, since line n is class n",
@@ -38,6 +37,14 @@ def read_classes(path, tree):
             raise InputError(path, f"'{name}' on lines {names.index(name) + 1} and {line}", "every name once",
                              "Rename or remove one of the two.")
     return tuple(names)
+
+
+def check_names(path, names):
+    """Raises InputError for more names than a mask has numbers, or for lines of another tool's list."""
+    if len(names) >= IGNORE:
+        raise InputError(path, f"{len(names)} names", f"at most {IGNORE - 1}: a mask holds one byte a pixel",
+                         "Keep the classes that your masks use.")
+    _refuse_formats(path, names)
 
 
 def is_no_class(name):

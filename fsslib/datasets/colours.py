@@ -1,6 +1,7 @@
 """Masks as tools export them -> class numbers: one colour a class, or 0 and 255."""
 
 import re
+import unicodedata
 from collections import Counter
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from tqdm.auto import tqdm
 
 from ..basics.errors import InputError
 from ..basics.storage import atomic_path, writable_folder
-from .class_names import IGNORE, is_no_class, read_classes
+from .class_names import IGNORE, check_names, is_no_class, read_classes
 from .formats import SUFFIXES, decode
 
 RARE = 0.002          # a colour without a name on a larger share of a mask is a forgotten class, not a smoothed edge
@@ -20,7 +21,7 @@ _LINE = re.compile(r"\s*(?P<name>[^:#]+?)\s*:\s*(?P<colour>\d+(?:\s*,\s*\d+){0,2
 def read_labelmap(path):
     """{(r, g, b): name} of a text file as CVAT writes it: ``name:r,g,b::`` a line, or ``name:grey``; ``#`` begins a comment."""
     try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+        lines = unicodedata.normalize("NFC", Path(path).read_text(encoding="utf-8-sig")).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(path, f"no readable text ({getattr(error, 'strerror', None) or 'not UTF-8'})",
                          "a line name:red,green,blue a class", "Correct the path, or save it as UTF-8.") from error
@@ -51,17 +52,22 @@ def convert_masks(folder, colours=None, out=None):
     Black without a line is background. Rare colours without a name, as smoothing leaves them on edges, become 255.
     Returns (out, {mask name: pixels that became 255}); a colour that is not rare raises InputError, and then nothing stands in ``out``.
     """
-    folder = Path(folder)
+    folder = Path(folder).resolve()
     out = Path(out) if out else folder.with_name(f"{folder.name}_numbers")
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES) if folder.is_dir() else []
+    paths = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES and path.is_file()
+             and not path.name.startswith(".")] if folder.is_dir() else []
     if not paths:
         raise InputError(folder, "no mask" if folder.is_dir() else "no such folder", "the folder of masks to convert",
                          "Give it: fsslib data masks my_photos/masks.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(out, "something there already", "a new or empty folder", "Give another --out; nothing is overwritten.")
+    twice = next((path for path, other in zip(paths[1:], paths) if path.stem == other.stem), None)
+    if twice:
+        raise InputError(twice, f"a second mask called {twice.stem}", "one file a name", "Rename or remove one of the two.")
     listed = folder.parent / "classes.txt"
     named = read_labelmap(colours) if colours else {_one_value(paths): "object"}
-    order = [name for name in named.values() if not is_no_class(name)]
+    order = list(dict.fromkeys(name for name in named.values() if not is_no_class(name)))     # a name may have several colours
+    check_names(colours or listed, order)
     if listed.is_file():
         order = _as_listed(order, read_classes(listed, ""), listed, colours)
     numbers = {colour: _number(name, order) for colour, name in {(0, 0, 0): "background", **named}.items()}
@@ -99,6 +105,8 @@ def _number(name, order):
 def _pixels(path):
     """uint8 (H,W,3): a mask's colours as a viewer shows them."""
     image, _ = decode(path, "a mask")
+    if image.mode in ("RGBA", "LA", "PA"):                       # what cannot be seen is background
+        image = Image.composite(image.convert("RGB"), Image.new("RGB", image.size), image.getchannel("A").point(lambda a: 255 * (a > 127)))
     if image.mode in ("I;16", "I"):
         return np.repeat((np.asarray(image) // 257).astype(np.uint8)[..., None], 3, 2)
     return np.array(image.convert("RGB"))

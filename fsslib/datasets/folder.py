@@ -116,7 +116,9 @@ def _by_stem(root, name, suffixes):
         if name == "masks" and suffix in SUFFIXES and suffix not in suffixes:
             raise InputError(path, f"a mask stored as {suffix}", "a PNG: JPEG and its like change the class numbers",
                              "Export the mask again as PNG.")
-        if suffix not in suffixes or path.is_dir():
+        if path.is_symlink() and not path.exists():
+            raise InputError(path, "a link to a file that is not there", f"the file of {name}", "Put it back, or remove the link.")
+        if suffix not in suffixes or not path.is_file():     # a pipe would never end
             others.append(path)
             continue
         if stem in found:

@@ -21,7 +21,7 @@ def decode(path, expected):
     A file that is none of ``READ``, is damaged, may not be read or holds several pictures raises InputError.
     """
     try:
-        with _opened(path) as image:
+        with opened(path) as image:
             _refuse_several(image, path, expected)
             args = image.tile[0][-1] if image.tile else image.mode
             raw = str(args[0] if isinstance(args, tuple) and args else args or image.mode)
@@ -64,7 +64,8 @@ def what_it_is(path):
     return f"no image: {kind}" if kind else "no image"
 
 
-def _opened(path):
+def opened(path):
+    """The file as a PIL image whose pixels are not read yet; what is none of ``READ`` raises Pillow's errors."""
     with warnings.catch_warnings():          # its warning speaks of attacks; a photo too large is told by ``check``
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         try:

@@ -71,7 +71,7 @@ def read_mask(path, classes, shape=None):
     The palette *index* is the class, never the colour. Another size, a number that is no class, colours and a format
     that changes numbers (JPEG, by its content) raise InputError.
     """
-    mask = _sbd_mask(path) if Path(path).suffix == ".mat" else read_numbers(path)
+    mask = _sbd_mask(path) if Path(path).suffix == ".mat" else read_numbers(path, classes)
     if shape is not None and mask.shape != tuple(shape):
         sideways = mask.shape == tuple(shape)[::-1]
         raise InputError(path, f"a mask of {mask.shape[1]}x{mask.shape[0]} pixels",
@@ -100,7 +100,7 @@ def _refuse_numbers(path, counts, wrong, classes):
                      "Correct the mask or add the class to the list of names: line n names class n, without gaps.")
 
 
-def read_numbers(path):
+def read_numbers(path, classes):
     """Integer (H,W): the numbers of a mask's pixels as they stand there; colours raise InputError."""
     image, raw = decode(path, "a mask")
     if image.format not in EXACT or image.info.get("compression") == "jpeg":
@@ -109,7 +109,10 @@ def read_numbers(path):
                          "Export the mask again as PNG. Converting this file keeps its wrong numbers.")
     if image.mode in ("P", "L", "1"):
         # PNG optimisers store few grey values in 2 or 4 bits, and Pillow spreads those over 0..255: undo it
-        return np.array(image, dtype=np.uint8) // {"L;2": 85, "L;4": 17}.get(raw, 1)
+        numbers = np.array(image, dtype=np.uint8) // {"L;2": 85, "L;4": 17}.get(raw, 1)
+        if image.mode == "P":
+            _refuse_renumbered(path, image, numbers, classes)
+        return numbers
     pixels = np.array(image)
     if pixels.ndim == 2 and pixels.dtype.kind in "iu" and pixels.min() >= 0 and pixels.max() < 2 ** 16:
         return pixels                        # few numbers in 16 bits
@@ -121,6 +124,18 @@ def read_numbers(path):
                      "a mask with one 8-bit number a pixel (palette or grey PNG)",
                      "Save the class ids themselves in 8 bits, not colours; or convert: "
                      f"`{conversion(Path(path).parent, 'labelmap.txt')}` writes new masks beside these.")
+
+
+def _refuse_renumbered(path, image, numbers, classes):
+    """Tools that store grey values with a palette number them anew: 0 and 5 become 0 and 1. Then the colours are classes, too."""
+    used = np.flatnonzero(np.bincount(numbers.ravel(), minlength=256))
+    palette = np.zeros((256, 3), int)
+    listed = np.array(image.getpalette() or [], int).reshape(-1, 3)[:256]
+    palette[:len(listed)] = listed
+    greys = palette[used, 0]
+    if (palette[used] == greys[:, None]).all() and len(set(greys)) == len(used) and (greys <= classes).all() and (greys != used).any():
+        raise InputError(path, f"the numbers {', '.join(map(str, used))} in the greys {', '.join(map(str, greys))} of a palette",
+                         "one of the two", "Which are the classes? Export the mask as a grey PNG without a palette.")
 
 
 def _colours(pixels):

@@ -166,10 +166,13 @@ class EpisodeList:
         """sha256 (hex) over data set name, classes and image ids: equal digests, equal episodes."""
         return sha256_json([self.dataset.name, self._rows()])
 
+    def to_dict(self):
+        """Plain values for JSON: ``[[class ids], [[support ids] per way], query id]`` an episode."""
+        return {"dataset": self.dataset.name, "split": self.dataset.split, "digest": self.digest, "episodes": self._rows()}
+
     def save(self, path):
-        """Writes the list as JSON: ``[[class ids], [[support ids] per way], query id]`` an episode."""
-        write_json(path, {"dataset": self.dataset.name, "split": self.dataset.split, "digest": self.digest,
-                          "episodes": self._rows()})
+        """Writes the list as JSON."""
+        write_json(path, self.to_dict())
 
     @classmethod
     def load(cls, path, dataset):

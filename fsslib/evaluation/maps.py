@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from tqdm.auto import tqdm
 
 from ..basics.machine import hardware, versions
-from ..basics.storage import write_json
+from ..basics.storage import writable_folder, write_json
 from ..episodes.batches import EpisodeTensors
 from ..metrics import recall_curve
 from ..models.bank import ModelBank
@@ -48,6 +48,8 @@ def evaluate_maps(model, episodes, size, bank=None, out=None, about=None):
     Arguments as in ``measure_maps`` and ``evaluate``. ``maps``: dict name -> values in percent, each (mean, low, high) with a
     95 % interval: ``inside``, ``outside``, ``gap`` and, over ``THRESHOLDS``, the curves; ``share_above`` without one.
     """
+    if out is not None:                      # before the work, not after it
+        writable_folder(out, "Give another --out.")
     scores = measure_maps(model, episodes, size, bank)
     about = about or {}
     result = {"command": about.get("command"), "config": {**model.architecture, "dataset": episodes.dataset.name, "size": size},

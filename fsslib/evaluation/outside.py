@@ -26,15 +26,16 @@ def write_list(path, dataset, classes, shots, protocol="pfenet", ways=1, episode
     and returns what was written.
 
     Beside what ``EpisodeList.save`` writes, the file holds how masks are scored, and ``list_digest``, a sha256 (hex) over
-    everything else in it. ``fold`` is told, not used. A ``path`` that takes no file raises InputError.
+    everything else in it. ``fold`` is told, not used. A ``path`` that takes no file, or holds another one, raises InputError.
     """
     rules, classes = get_protocol(protocol), list(classes)
     writable_file(path)
-    protocol_episodes(dataset, classes, shots, protocol, ways, episodes, seeds).save(path)
-    listed = {**read_json(path), "protocol": protocol, "fold": fold, "classes": classes, "shots": shots, "ways": ways,
+    drawn = protocol_episodes(dataset, classes, shots, protocol, ways, episodes, seeds)
+    listed = {**drawn.to_dict(), "protocol": protocol, "fold": fold, "classes": classes, "shots": shots, "ways": ways,
               "size": rules.size.get(dataset.name, rules.size["voc"]), "resize": rules.resize, "scored": rules.scored,
               "absent": rules.absent}
     listed["list_digest"] = sha256_json(listed)
+    _refuse_other(path, ("list_digest",), listed["list_digest"])
     write_json(path, listed)
     return listed
 
@@ -129,7 +130,7 @@ def read_answer(path, ways, shape, whose):
     ``whose``: what has that shape, in words. Anything but 0 to ``ways`` in 8 bits raises InputError.
     """
     try:
-        labels = read_numbers(path)                              # every value: what a wrong one means is told below
+        labels = read_numbers(path, ways)                        # every value: what a wrong one means is told below
     except InputError as error:
         raise InputError(path, error.found, "a PNG with one 8-bit number a pixel", SAVE) from error
     if labels.shape != shape:
@@ -146,6 +147,28 @@ def read_answer(path, ways, shape, whose):
             cure = "Answer every pixel: only the truth has pixels that do not count."
         raise InputError(path, found, whole, cure)
     return labels.astype(np.uint8)
+
+
+def refuse_other_result(path, list_path):
+    """Raises InputError where a result can be written at ``path`` only in place of something else than a result on this list."""
+    writable_file(path)
+    listed = read_json(list_path, WRITE)
+    _refuse_other(path, ("digests", "list"), listed.get("list_digest") if isinstance(listed, dict) else None)
+
+
+def _refuse_other(path, keys, expected):
+    """A file that is there may be replaced if its value under ``keys`` is the ``expected`` one."""
+    if not Path(path).exists():
+        return
+    try:
+        found = read_json(path)
+    except InputError:
+        found = None
+    for key in keys:
+        found = found.get(key) if isinstance(found, dict) else None
+    if found is None or found != expected:
+        raise InputError(path, "another file" if found is None else "another list, or a result on another one",
+                         "none, or what the same call wrote", "Give another --out, or delete it.")
 
 
 def writable_file(path):

@@ -39,6 +39,9 @@ class PFENet(nn.Module):
         for name, value, known in (("keys", keys, ("backbone", "layer4")), ("start", start, ("shares", "he"))):
             if value not in known:
                 raise InputError(name, repr(value), " or ".join(map(repr, known)), "Correct the option.")
+        if width < 1 or not 0 < foreground_weight < float("inf") or not 0 <= dropout < 1:
+            raise InputError("width, foreground_weight, dropout", f"{width}, {foreground_weight}, {dropout}",
+                             "from 1 up, above 0, from 0 to below 1", "Correct the option.")
         super().__init__()
         self.backbone = backbone.requires_grad_(not frozen)
         self.frozen, self.guided, self.masked_pass = frozen, guided and not blind, masked_pass

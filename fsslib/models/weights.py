@@ -114,7 +114,7 @@ def fitted(own, state, namings, source):
             chosen = [prefix for prefix in fitting if prefix.endswith(CHOSEN)]
             if len(chosen) != 1:
                 raise InputError(source, f"several networks ({', '.join(prefix + '*' for prefix in fitting)})", "one",
-                                 "Save the one that you mean as a file of its own.")
+                                 "Save the one that you mean as a file of its own; of fsslib pretrain give extractor.safetensors.")
             fitting = chosen
         if fitting:
             return {key: state.get(fitting[0] + naming(key), own[key]) for key in own}

@@ -1,5 +1,6 @@
 """Own images at the command line: which classes are scored and learned, and what is told where that cannot be."""
 
+import itertools
 import json
 
 import numpy as np
@@ -69,7 +70,7 @@ def test_classes_by_name(monkeypatch, capsys, tmp_path):
     assert code == 0, err
     assert sorted(result()["config"]["classes"]) == [1, 2, 3] and result()["config"]["left_out"]["classes"] == ["7"]
     code, _, err = call(monkeypatch, capsys, *SCORE, "--root", "a", "--classes", "bowl")
-    assert code == 2 and "--classes: found 'bowl', expected class ids such as 6-10,16, or names of folder: cup, red" in said(err)
+    assert code == 2 and "--classes: found 'bowl', expected class ids such as 6-10,16, or names of folder: 'cup', 'red" in said(err)
     with pytest.raises(InputError, match="each class once"):
         class_ids("cup,1", "folder", "a")
     for text in ("1-999999999999", "3-", "", "1,,2"):
@@ -130,8 +131,8 @@ def test_contrast_takes_every_image(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(ContrastViews, "__getitem__", lambda self, t: (
         seen.append(self.dataset.ids[self.image_of(t)]), plain(self, t))[1])
     monkeypatch.setattr("fsslib.basics.engine.DataLoader", lambda items, batch_size, sampler, **_: (
-        __import__("torch").utils.data.default_collate([items[t] for t in sampler[at:at + batch_size]])
-        for at in range(0, len(sampler), batch_size)))
+        __import__("torch").utils.data.default_collate([items[t], *(items[n] for n in itertools.islice(sampler, batch_size - 1))])
+        for t in sampler))
     code, _, err = call(monkeypatch, capsys, *PRETRAIN)
     assert code == 2 and said(err).startswith("fsslib: probe: found ") and "--probe-every 0" in said(err)
     code, _, err = call(monkeypatch, capsys, *PRETRAIN, "--probe-every", 0, "--images", "all")

@@ -131,7 +131,7 @@ def test_more_steps_start_a_new_training_from_a_finished_one(monkeypatch, capsys
     assert all(torch.equal(first["model"][name], value) for name, value in second["model"].items())
     assert "--checkpoint first/checkpoint.pt" in json.loads(Path("second/result.json").read_text())["command"]
     code, _, err = call(monkeypatch, capsys, *options, "--steps", 4, "--checkpoint", "first/checkpoint.pt", "--classes", 3, "--out", "third")
-    assert code == 2 and "a model trained on the classes 1, 2 of voc, expected one of 3 of voc alone" in err and not Path("third").exists()
+    assert code == 2 and "a model trained on class1, class2 of voc, expected one of class3 of voc alone" in err and not Path("third").exists()
 
 
 @pytest.mark.slow
@@ -162,3 +162,17 @@ def test_a_folder_is_free_again_after_a_refusal(tmp_path):
     with at_work(tmp_path / "new"):
         pass
     assert not (tmp_path / "new").exists()
+
+
+def test_a_resumed_training_replaces_no_evaluation(monkeypatch, capsys, tmp_path, toy_voc):  # noqa: F811
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "quick.yaml").write_text(QUICK)
+    options = ("train", *VOC, "--config", "quick.yaml", "--steps", 2, "--out", "t")
+    assert call(monkeypatch, capsys, *options)[0] == 0
+    assert call(monkeypatch, capsys, *options, "--resume")[0] == 0           # its own result may be written again
+    result = Path("t/result.json")
+    scored = {**json.loads(result.read_text()), "command": "fsslib evaluate ...", "digests": {"job": "another"}}
+    result.write_text(json.dumps(scored))
+    code, _, err = call(monkeypatch, capsys, *options, "--resume")
+    assert code == 2 and "t/result.json: found the result of another call (fsslib evaluate ...)" in err
+    assert json.loads(result.read_text()) == scored

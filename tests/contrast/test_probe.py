@@ -166,7 +166,7 @@ def test_summary_gives_the_scores_back(probe):
 @pytest.mark.parametrize("bank, queries, min_area, word", [
     (range(3), range(25, 40), 100, "found 9 object patches to learn from, 45 to ask, expected at least 10"),
     (range(25), (), 100, "75 object patches to learn from, 0 to ask"),
-    (range(25), range(25, 40), 500, "found 0 object patches to learn from, 0 to ask.*smaller min_area")])
+    (range(25), range(25, 40), 500, "found 0 object patches to learn from, 0 to ask.*--probe-every 0")])
 def test_too_few_patches(bank, queries, min_area, word):
     data = Drawn()
     with pytest.raises(InputError, match=word):
