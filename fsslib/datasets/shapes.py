@@ -1,7 +1,7 @@
 """``shapes``: the embedded data set. Drawn once into the cache, without a download, the same on every machine.
 
-Twenty classes known by their form, never by colour: 800 training and 400 validation images of 160 to 192 pixels a
-side, each with one to four objects of several classes over clutter, so that only a support tells which is meant.
+Twenty classes of things, each with its form, parts and materials: 640 training and 320 validation images of 184 to 216
+pixels a side, each with two to four things of like size on a calm ground, so that only a support tells which is meant.
 """
 
 import functools
@@ -25,10 +25,10 @@ from .shapes_forms import CLASSES
 from .shapes_scene import draw_scene
 from .shapes_surfaces import PHOTOS, photo
 
-COUNTS = {"train": 800, "val": 400}
+COUNTS = {"train": 640, "val": 320}
 DIGESTS = {                                 # sha256 of the drawn pixels, see digest_of
-    "train": "14e5c3a6fa3c7dbec2922d1bcb7e6f9c8e010078ad86c807e540e281d588b6f5",
-    "val": "1d8e9d2bfdca59368f67b9c4d484ae35b75cfb4bb3683d771a9935345aa4c2d3",
+    "train": "a53aa8166c817ec7e198424cd6ddddac7cafdcfd5ded89dba7a4b08bd4a06122",
+    "val": "ccba1a823b02a5db099991ea1e4b9b8feb377cd6df1e583a7471ebab38a89e13",
 }
 STAMP = "stamp.json"                        # written last: what was drawn, and the sha256 of every file
 
@@ -36,12 +36,12 @@ STAMP = "stamp.json"                        # written last: what was drawn, and 
 class Shapes(SegmentationDataset):
     """The embedded data set; the first use of a split draws it (train about half a minute on two cores).
 
-    ``root``: folder that holds or receives ``shapes-v1``; by default the cache folder. Class ``c`` (1..20) is in
-    fold ``(c - 1) // 5``. Image: uint8 (H,W,3); mask: uint8 (H,W), 0 background and clutter, 255 a band of two
+    ``root``: folder that holds or receives ``shapes-v2``; by default the cache folder. Class ``c`` (1..20) is in
+    fold ``(c - 1) // 5``. Image: uint8 (H,W,3); mask: uint8 (H,W), 0 background, 255 a band of two
     pixels on each outline. Raises InputError if this machine draws other pixels than the published ones.
     """
     name = "shapes"
-    area_scale = 0.16          # pictures of about 30 000 px; VOC photos have 187 500
+    area_scale = 0.213         # pictures of about 40 000 px; VOC photos have 187 500
     class_names = tuple(form.__name__ for form in CLASSES)
 
     def __init__(self, root=None, split="train"):
@@ -49,7 +49,7 @@ class Shapes(SegmentationDataset):
             raise InputError("split", repr(split), "'train' or 'val'", "Correct the split.")
         self.split = split
         parent = user_path(root) if root else cache_dir()
-        self.folder = parent / "shapes-v1" / split
+        self.folder = parent / "shapes-v2" / split
         self.ids = tuple(f"{split}-{index:04d}" for index in range(COUNTS[split]))
         self.files = tuple(tuple(self.folder / name for name in file_names(id)) for id in self.ids)
         self._stamp = whole(self.folder, split) or generate(self.folder, split)

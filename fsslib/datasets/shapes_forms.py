@@ -1,8 +1,9 @@
-"""The 20 classes of ``shapes``: what makes a star a star, whatever its colour, size or place.
+"""The 20 classes of ``shapes``: what makes a star a star, whatever its size, place or pose.
 
 Each class is a function ``form(draw)`` that chooses an instance's proportions and returns ``shape(x, y)``. That
-maps object coordinates (x right, y down, the object within about -1..1) to ``(distance, mark)``: the signed
-distance to the outline, negative inside, and the same for marks on the surface (an eye, veins, a door) or None.
+maps object coordinates (x right, y down, the object within about -1..1) to ``(distance, parts)``: the signed
+distance to the outline, negative inside, and a dict of the same for parts of the surface, in the order in which they
+are painted. A part's name is that of its colours in ``shapes_surfaces.FAMILIES``; ``dark`` darkens what is there.
 """
 
 import numpy as np
@@ -73,19 +74,19 @@ def star(draw):
 
     def shape(x, y):
         wx, wy = wedge(y, x, count)                         # a tip points down; rotation is drawn elsewhere
-        return ((wx - 1) * nx + np.abs(wy) * ny) / norm, None
+        return ((wx - 1) * nx + np.abs(wy) * ny) / norm, {}
     return shape
 
 
 def key(draw):
-    bow, hole, shaft = draw.between(0.36, 0.44), draw.between(0.16, 0.22), draw.between(0.10, 0.14)
+    bow, hole, shaft = draw.between(0.40, 0.48), draw.between(0.16, 0.22), draw.between(0.14, 0.18)
     teeth, long = draw.integer(2, 3), draw.between(0.28, 0.38)
 
     def shape(x, y):
         d = union(circle(x, y, 0, -0.6, bow), bar(x, y, 0, -0.3, 0, 0.9, shaft))
         for tooth in range(teeth):
             d = union(d, box(x, y, long / 2 + 0.04, 0.86 - 0.27 * tooth, long / 2 + 0.04, 0.09, 0.02))
-        return without(d, circle(x, y, 0, -0.62, hole)), None
+        return without(d, circle(x, y, 0, -0.62, hole)), {}
     return shape
 
 
@@ -100,19 +101,19 @@ def mug(draw):
         handle = np.abs(box(x, y, half - 0.2, 0.02, reach, 0.36, 0.28)) - grip
         handle = np.maximum(handle, half - 0.25 - x)
         body = union(box(x, y, -0.2, 0, half, tall), oval(x, y, -tall, half), oval(x, y, tall, half))
-        return union(body, handle), oval(x, y, -tall, half - 0.09)
+        return union(body, handle), {"dark": oval(x, y, -tall, half - 0.09)}
     return shape
 
 
 def ladder(draw):
-    rungs, half, rail = draw.integer(3, 5), draw.between(0.36, 0.5), draw.between(0.09, 0.12)
+    rungs, half, rail = draw.integer(3, 5), draw.between(0.42, 0.54), draw.between(0.12, 0.15)
 
     def shape(x, y):
         d = bar(np.abs(x), y, half, -1, half, 1, rail)
         for rung in range(rungs):
             place = -0.8 + 1.6 * rung / (rungs - 1)
-            d = union(d, box(x, y, 0, place, half, 0.085))
-        return d, None
+            d = union(d, box(x, y, 0, place, half, 0.11))
+        return d, {}
     return shape
 
 
@@ -126,24 +127,19 @@ def leaf(draw):
         along = y + 0.8 * np.abs(x)
         veins = np.abs(along * 3.6 - np.floor(along * 3.6) - 0.5) / 4.6 - 0.02
         marks = np.maximum(union(veins, np.abs(x) - 0.03), blade + 0.06)
-        return union(blade, stem), marks
+        return union(blade, stem), {"dark": marks}
     return shape
-
-
-def ring(draw):
-    width = draw.between(0.15, 0.27)
-    return lambda x, y: (np.abs(circle(x, y, 0, 0, 1 - width)) - width, None)
 
 
 def tree(draw):
     spread, trunk = draw.between(0.60, 0.78), draw.between(0.11, 0.16)
     half = [(0.0, -1.0), (spread * 0.62, -0.42), (spread * 0.3, -0.42), (spread * 0.84, 0.1),
             (spread * 0.4, 0.1), (spread, 0.64), (trunk, 0.64), (trunk, 1.0)]
-    return lambda x, y: (symmetric(x, y, half), box(x, y, 0, 0.9, trunk, 0.2))
+    return lambda x, y: (symmetric(x, y, half), {"trunk": box(x, y, 0, 0.86, trunk + 0.1, 0.22)})
 
 
 def anchor(draw):
-    stock, arm, thick = draw.between(0.38, 0.5), draw.between(0.62, 0.74), draw.between(0.10, 0.13)
+    stock, arm, thick = draw.between(0.38, 0.5), draw.between(0.62, 0.74), draw.between(0.13, 0.16)
 
     def shape(x, y):
         ax = np.abs(x)
@@ -151,7 +147,7 @@ def anchor(draw):
         arc = np.maximum(np.abs(circle(x, y, 0, 0.12, arm)) - thick, 0.28 - y)
         fluke = polygon(ax, y, [(arm - 0.3, 0.32), (arm + 0.06, -0.1), (arm + 0.24, 0.42)])
         return union(loop, bar(x, y, 0, -0.55, 0, 0.8, thick), bar(x, y, -stock, -0.4, stock, -0.4, thick * 0.9),
-                     arc, fluke), None
+                     arc, fluke), {}
     return shape
 
 
@@ -163,7 +159,7 @@ def comb(draw):
         nearest = np.minimum(np.maximum(np.floor((x + 1) / pitch), 0), teeth - 1)
         local = x + 1 - (nearest + 0.5) * pitch
         tooth = box(local, y, 0, long / 2 - 0.1, pitch * 0.29, long / 2 + 0.2, pitch * 0.14)
-        return union(box(x, y, 0, -0.32, 1, back, 0.08), tooth), None
+        return union(box(x, y, 0, -0.32, 1, back, 0.08), tooth), {}
     return shape
 
 
@@ -175,15 +171,7 @@ def heart(draw):
         lobe = circle(px, py, 0.25, 0.75, 0.35355339059327373)
         along = np.maximum(px + py, 0.0) * 0.5              # foot on the diagonal edge from tip to lobe
         edge = np.minimum(circle(px, py, 0, 1, 0), circle(px, py, along, along, 0))
-        return np.where(px + py > 1, lobe, np.where(px > py, edge, -edge)), None
-    return shape
-
-
-def cross(draw):
-    width, corner = draw.between(0.21, 0.32), draw.between(0.0, 0.08)
-
-    def shape(x, y):
-        return union(box(x, y, 0, 0, 1, width, corner), box(x, y, 0, 0, width, 1, corner)), None
+        return np.where(px + py > 1, lobe, np.where(px > py, edge, -edge)), {}
     return shape
 
 
@@ -196,24 +184,7 @@ def fish(draw):
         fan = symmetric(y, x, [(0.0, 0.25), (tail, 1.0), (0.0, 0.78)])
         back = polygon(x, y, [(-0.5, -0.2), (-0.1, -fat - fin), (0.2, -0.1)])
         gill = np.maximum(np.abs(circle(x, y, -0.85, 0, 0.42)) - 0.03, body + 0.05)
-        return union(body, fan, back), union(circle(x, y, -0.66, -0.1, 0.085), gill)
-    return shape
-
-
-def spiral(draw):
-    turns, width = draw.between(2.0, 2.6), draw.between(0.26, 0.32)
-    start, pitch = 0.35, 0.9 / turns
-    width = width * pitch
-
-    def shape(x, y):
-        angle, radius = turns_of(x, y), np.sqrt(x * x + y * y)
-        lap = np.floor(radius / pitch - angle + 0.5)
-        lap = np.minimum(np.maximum(lap, np.floor(start - angle) + 1), np.floor(turns - angle))
-        d = np.abs(radius - pitch * (lap + angle)) - width
-        for end in (start, turns):
-            c, s = cos_sin(end)
-            d = union(d, circle(x, y, end * pitch * c, end * pitch * s, width))
-        return d, None
+        return union(body, fan, back), {"fin": np.maximum(union(fan, back), -0.03 - body), "dark": union(circle(x, y, -0.66, -0.1, 0.085), gill)}
     return shape
 
 
@@ -225,7 +196,7 @@ def hourglass(draw):
         bulb = symmetric(x, ay, [(neck, -0.2), (neck, 0.06), (half * 0.9, 0.6), (half * 0.9, 0.9)])
         plate = box(x, ay, 0, 0.9, half + 0.1, 0.1, 0.05)
         sand = np.maximum(bulb + 0.09, 0.5 - y)
-        return union(bulb, plate), sand
+        return union(bulb, plate), {"sand": sand, "frame": plate}
     return shape
 
 
@@ -238,14 +209,8 @@ def house(draw):
         walls = box(x, y, 0, 0.34, half, 0.56)
         stack = box(x, y, chimney * half * 0.62, -0.62, 0.12, 0.34)
         window = box(x, y, door - 0.45 if door > 0 else door + 0.45, 0.22, 0.15, 0.15)
-        return union(roof, walls, stack), union(box(x, y, door, 0.6, 0.15, 0.3), window, np.abs(y + 0.16) - 0.025)
+        return union(roof, walls, stack), {"roof": roof, "door": union(box(x, y, door, 0.6, 0.15, 0.3), window)}
     return shape
-
-
-def arrow(draw):
-    shaft, head, long = draw.between(0.15, 0.24), draw.between(0.52, 0.68), draw.between(0.7, 0.9)
-    half = [(0.0, -1.0), (head, long - 1), (shaft, long - 1), (shaft, 1.0)]
-    return lambda x, y: (symmetric(x, y, half), None)
 
 
 def gear(draw):
@@ -255,12 +220,12 @@ def gear(draw):
         wx, wy = wedge(x, y, teeth)
         half = 1.57 * tooth / teeth * 0.78
         cog = np.maximum(wx - 1, (np.abs(wy) - half + (wx - 0.85) * 0.18) / 1.016)
-        return without(union(circle(x, y, 0, 0, 0.74), cog), circle(x, y, 0, 0, hole)), None
+        return without(union(circle(x, y, 0, 0, 0.74), cog), circle(x, y, 0, 0, hole)), {}
     return shape
 
 
 def chain(draw):
-    links, half, wire = draw.integer(3, 4), draw.between(0.22, 0.28), draw.between(0.075, 0.09)
+    links, half, wire = draw.integer(3, 4), draw.between(0.26, 0.32), draw.between(0.095, 0.115)
     long = 1 / links
 
     def shape(x, y):
@@ -271,7 +236,7 @@ def chain(draw):
             if link:
                 joints = union(joints, np.maximum(np.abs(loop) - 0.025, d))
             d = union(d, loop)
-        return d, joints
+        return d, {"dark": joints}
     return shape
 
 
@@ -283,48 +248,72 @@ def mushroom(draw):
         top = np.maximum(circle(x / cap, y / tall, 0, 0, 1) * tall, y - 0.06)
         stem = union(box(x, y, 0, 0.45, foot * 0.8, 0.5, 0.1), box(x, y, 0, 0.84, foot * 1.2, 0.13, 0.13))
         dots = union(*(circle(x, y, px, py * tall / 0.7, 0.11) for px, py in spots))
-        return union(top, stem), dots
+        return union(top, stem), {"stem": np.maximum(stem, -0.02 - top), "dots": np.maximum(dots, top + 0.03)}
     return shape
 
 
-def crescent(draw):
-    bite, shift = draw.between(0.70, 0.82), draw.between(0.38, 0.5)
-    return lambda x, y: (without(circle(x, y, 0, 0, 1), circle(x, y, shift, 0, bite)), None)
+def doughnut(draw):
+    width, wavy, count = draw.between(0.25, 0.3), draw.between(0.02, 0.05), draw.integer(5, 8)
+
+    def shape(x, y):
+        ring = circle(x, y, 0, 0, 1 - width)
+        ripple = wavy * cos_sin(turns_of(x, y) * count)[0]
+        return np.abs(ring) - width, {"icing": np.abs(ring) - width * 0.72 - ripple}
+    return shape
+
+
+def lollipop(draw):
+    disc, turns, stick = draw.between(0.56, 0.64), draw.between(2.0, 3.0), draw.between(0.07, 0.09)
+    pitch = disc / turns
+
+    def shape(x, y):
+        angle, radius = turns_of(x, y + 1 - disc), np.sqrt(x * x + (y + 1 - disc) * (y + 1 - disc))
+        lap = radius / pitch - angle
+        swirl = (np.abs(lap - np.floor(lap) - 0.5) - 0.25) * pitch
+        sweet, handle = circle(x, y, 0, disc - 1, disc), bar(x, y, 0, 0, 0, 1, stick)
+        return union(sweet, handle), {"swirl": np.maximum(swirl, sweet), "stick": np.maximum(handle, -sweet)}
+    return shape
+
+
+def pear(draw):
+    belly, neck, lean = draw.between(0.56, 0.64), draw.between(0.28, 0.36), draw.between(-0.12, 0.12)
+
+    def shape(x, y):
+        low, high = circle(x, y, 0, 1 - belly, belly), circle(x, y, lean, -0.38, neck)
+        waist = polygon(x, y, [(lean - neck * 0.97, -0.3), (lean + neck * 0.97, -0.3), (belly * 0.93, 0.75 - belly), (-belly * 0.93, 0.75 - belly)])
+        stalk = bar(x, y, lean, -0.6, lean + 0.1, -1.0, 0.06)
+        blade = np.maximum(circle(x, y, lean + 0.32, -1.02, 0.3), circle(x, y, lean + 0.32, -0.66, 0.3))
+        return union(low, high, waist, stalk, blade), {"stalk": np.maximum(stalk, -high), "leaf": blade}
+    return shape
+
+
+def carrot(draw):
+    half, bent, rings = draw.between(0.24, 0.32), draw.between(-0.15, 0.15), draw.integer(3, 5)
+    tuft = [(draw.between(-0.3, 0.3) + 0.28 * k, draw.between(-1.02, -0.9)) for k in (-1, 0, 1)]
+
+    def shape(x, y):
+        root = symmetric(x - bent * y * y, y, [(0.0, -0.5), (half * 0.75, -0.48), (half, -0.36), (half * 0.62, 0.3), (0.03, 1.0)])
+        green = union(*(bar(x, y, 0, -0.45, px, py, 0.085) for px, py in tuft))
+        along = (y + 0.3 + 0.15 * x) * rings * 0.8
+        lines = np.maximum(np.abs(along - np.floor(along) - 0.5) / rings - 0.018, np.abs(x - bent * y * y) - 0.5 * half)
+        return union(root, green), {"green": np.maximum(green, -0.02 - root), "dark": np.maximum(lines, root + 0.02)}
+    return shape
+
+
+def banana(draw):
+    bite, shift = draw.between(0.84, 0.94), draw.between(0.46, 0.56)
+    tip = draw.between(0.74, 0.8)
+
+    def shape(x, y):
+        body = without(circle(x, y, 0.3, 0, 1), circle(x, y, 0.3 + shift, 0, bite))
+        stalk = bar(x, y, 0.44, -0.86, 0.72, -1.0, 0.075)
+        ridge = np.maximum(np.abs(circle(x, y, 0.3 + 0.5 * shift, 0, 0.5 * (1 + bite))) - 0.02, body + 0.05)
+        ends = np.maximum(body, tip - np.abs(y))
+        return union(np.maximum(body, np.abs(y) - 0.93), stalk), {"ends": union(ends, stalk), "dark": ridge}
+    return shape
 
 
 CLASSES = (star, key, mug, ladder, leaf,                    # fold 0; each fold mixes solid, holed and thin forms
-           ring, tree, anchor, comb, heart,                 # fold 1
-           cross, fish, spiral, hourglass, house,           # fold 2
-           arrow, gear, chain, mushroom, crescent)          # fold 3
-
-
-def pebble(draw):
-    """Clutter: a lump of three discs."""
-    discs = [(draw.between(-0.3, 0.3), draw.between(-0.2, 0.2), draw.between(0.6, 0.8)) for _ in range(3)]
-    return lambda x, y: (union(*(circle(x, y, *disc) for disc in discs)), None)
-
-
-def stick(draw):
-    """Clutter: a bar with round ends."""
-    thick = draw.between(0.07, 0.2)
-    return lambda x, y: (bar(x, y, 0, -0.9, 0, 0.9, thick), None)
-
-
-def shard(draw):
-    """Clutter: an irregular piece with three to five corners."""
-    count = draw.integer(3, 5)
-    corners = []
-    for corner in range(count):
-        c, s = cos_sin((corner + draw.between(-0.25, 0.25)) / count)
-        reach = draw.between(0.6, 1.0)
-        corners.append((float(c) * reach, float(s) * reach))
-    return lambda x, y: (polygon(x, y, corners), None)
-
-
-def tile(draw):
-    """Clutter: a plate with rounded corners."""
-    half, corner = draw.between(0.4, 0.9), draw.between(0.0, 0.2)
-    return lambda x, y: (box(x, y, 0, 0, half, 0.8, corner), None)
-
-
-CLUTTER = (pebble, stick, shard, tile)
+           doughnut, tree, anchor, comb, heart,             # fold 1
+           pear, fish, lollipop, hourglass, house,          # fold 2
+           carrot, gear, chain, mushroom, banana)           # fold 3

@@ -3,21 +3,24 @@
 import numpy as np
 
 from .shapes_exact import Draw, box_blur, cos_sin, hashed, smooth
-from .shapes_forms import CLASSES, CLUTTER
+from .shapes_forms import CLASSES
 from .shapes_surfaces import Material, background
 
-SIZES = ((176, 176), (160, 192), (192, 160), (168, 184), (184, 168))
-LEAST, MOST = 0.045, {1: 0.60, 2: 0.50, 3: 0.35, 4: 0.22}   # share of the image, by number of objects
-VISIBLE, VISIBLE_SHARE = 0.70, 0.035                        # of the object, and of the image, after occlusion
+SIZES = ((200, 200), (184, 216), (216, 184), (192, 208), (208, 192))
+COUNTS = (2, 3, 3, 4, 4)                                    # objects: a fifth two, two fifths three, two fifths four
+SHARES = {2: (0.13, 0.26), 3: (0.10, 0.17), 4: (0.08, 0.12)}         # of the picture, by the number of objects
+LEAST, ALIKE = 0.06, 1.25                                   # smallest share; largest over smallest object, before occlusion
+VISIBLE, VISIBLE_SHARE = 0.67, 0.045                        # of the object, and of the picture, after occlusion
 COARSE = 4                                                  # pixels a side of a cell when places are tried
 
 
 class Piece:
-    """One object or piece of clutter: a form, its pose, its material. ``label`` 0 is clutter."""
+    """One object: a form, its pose, its material."""
 
-    def __init__(self, draw, label, form, material):
-        self.label, self.shape, self.material = label, form(draw), material
-        self.c, self.s = (float(v) for v in cos_sin((draw.between(0, 1) + draw.between(0, 1) - 1) / 2))
+    def __init__(self, draw, label):
+        form = CLASSES[label - 1]
+        self.label, self.shape, self.material = label, form(draw), Material(draw, form.__name__)
+        self.c, self.s = (float(v) for v in cos_sin((draw.between(0, 1) + draw.between(0, 1) - 1) / 5))
         self.mirror, self.aspect = draw.pick((-1, 1)), draw.between(0.82, 1.22)
         self.taper, self.bend, self.kink = (draw.between(-v, v) for v in (0.16, 0.28, 0.28))
         self.scale, self.x, self.y = 1.0, 0.0, 0.0
@@ -35,22 +38,20 @@ class Piece:
         return u * (1 + self.taper * v) + self.bend * (v * v - 0.35) + self.kink * v * (v * v - 0.5), v
 
     def distance(self, x, y):
-        """Signed distance in object units, the marks' distance or None, and the object coordinates."""
+        """Signed distance in object units, that of the parts, and the object coordinates."""
         u, v = self.local(x, y)
         return *self.shape(u, v), u, v
 
     def resize(self, share, height, width):
         """Takes ``share`` of the image, or as much of it as the image's sides allow."""
         x0, x1, y0, y1 = self.extent
-        fit = min(1.06 * width / (x1 - x0), 1.06 * height / (y1 - y0))
+        fit = min(0.94 * width / (x1 - x0), 0.94 * height / (y1 - y0))
         self.scale = min(float(np.sqrt(share * height * width / self.area)), fit)
 
     def move(self, draw, height, width):
-        """To a random place; at most a tenth of its width or height leaves the image."""
+        """To a random place inside the picture."""
         x0, x1, y0, y1 = (value * self.scale for value in self.extent)
-        dx, dy = 0.1 * (x1 - x0), 0.1 * (y1 - y0)
-        self.x = draw.between(-x0 - dx, width - x1 + dx)
-        self.y = draw.between(-y0 - dy, height - y1 + dy)
+        self.x, self.y = draw.between(2 - x0, width - 2 - x1), draw.between(2 - y0, height - 2 - y1)
 
     def window(self, height, width):
         """The part of the image that holds the piece: top, bottom, left, right."""
@@ -61,51 +62,36 @@ class Piece:
 
 
 def choose_classes(draw, index):
-    """One to four class ids, the first by turns: every class is in at least a twentieth of the images."""
-    count = draw.pick((1, 2, 2, 2, 2, 3, 3, 3, 3, 4))
-    chosen = [index % len(CLASSES) + 1]
+    """Two to four different class ids, the first by turns; the second in half of the pictures of the same fold, so that
+    novel things stand beside novel ones."""
+    count, first = draw.pick(COUNTS), index % len(CLASSES)
+    fold = first // 5 * 5
+    chosen = [first + 1]
     while len(chosen) < count:
-        label = draw.integer(1, len(CLASSES))
+        near = len(chosen) == 1 and draw.chance(0.5)
+        label = draw.integer(fold + 1, fold + 5) if near else draw.integer(1, len(CLASSES))
         if label not in chosen:
             chosen.append(label)
-    if count < 4 and draw.chance(0.12):
-        chosen.append(draw.pick(chosen))                    # a second instance of a class
     return chosen
 
 
-def arrange(draw, split, index, height, width):
-    """The pieces of an image in painting order: clutter, objects that stay visible enough, a little clutter above."""
-    labels = choose_classes(draw, index)
-    shared = Material(draw, split) if draw.chance(0.15) else None       # all objects of one material
-    objects = [Piece(draw, label, CLASSES[label - 1], shared or Material(draw, split)) for label in labels]
-    for piece in objects:
-        side = draw.between(float(np.sqrt(LEAST)), float(np.sqrt(MOST[len(objects)])))
-        piece.resize(side * side, height, width)            # diameters, not areas, spread evenly
-    under = [_clutter(draw, split, 0.004, 0.06, height, width) for _ in range(draw.integer(2, 7))]
-    above = [_clutter(draw, split, 0.004, 0.03, height, width) for _ in range(draw.pick((0, 0, 0, 1, 1, 2)))]
+def arrange(draw, index, height, width):
+    """The objects of a picture in painting order, of like size, each visible enough."""
+    objects = [Piece(draw, label) for label in choose_classes(draw, index)]
+    low, high = SHARES[len(objects)]
+    share = draw.between(low, high)
+    shares = [share * draw.between(1, ALIKE) for _ in objects]
     trial = 0
     while True:
         order = [objects[i] for i in _shuffled(draw, len(objects))]
-        for piece in objects + above:
+        for piece, part in zip(objects, shares):
+            piece.resize(part, height, width)
             piece.move(draw, height, width)
-        if _visible_enough(order + above, height, width):
-            return under + order + above
+        if _visible_enough(order, height, width, 0.9 if trial < 6 else VISIBLE):       # mostly apart, often a little behind another
+            return order
         trial += 1
-        if trial % 4 == 0:                                  # too crowded: smaller objects, then less above, then fewer
-            for piece in objects:
-                share = piece.area * piece.scale * piece.scale / (height * width)
-                piece.resize(max(0.85 * share, min(share, LEAST)), height, width)
-        if trial % 12 == 0:
-            above = above[1:]
-        if trial % 40 == 0 and len(objects) > 1:
-            objects = objects[:-1]
-
-
-def _clutter(draw, split, least, most, height, width):
-    piece = Piece(draw, 0, draw.pick(CLUTTER), Material(draw, split))
-    piece.resize(draw.between(least, most), height, width)
-    piece.move(draw, height, width)
-    return piece
+        if trial % 12 == 0:                                 # too crowded: all a little smaller
+            shares = [max(0.94 * part, LEAST) for part in shares]
 
 
 def _shuffled(draw, count):
@@ -116,8 +102,8 @@ def _shuffled(draw, count):
     return order
 
 
-def _visible_enough(pieces, height, width):
-    """Whether each object keeps enough of itself in sight, judged on a grid of coarse cells."""
+def _visible_enough(pieces, height, width, least):
+    """Whether each object keeps the share ``least`` of itself in sight, judged on a grid of coarse cells."""
     y, x = np.arange(COARSE / 2, height, COARSE)[:, None], np.arange(COARSE / 2, width, COARSE)[None]
     owner = np.full((y.size, x.size), -1)
     for number, piece in enumerate(pieces):
@@ -125,7 +111,7 @@ def _visible_enough(pieces, height, width):
     for number, piece in enumerate(pieces):
         seen = int((owner == number).sum()) * COARSE * COARSE
         whole = piece.area * piece.scale * piece.scale
-        if piece.label and seen < max(VISIBLE * whole, VISIBLE_SHARE * height * width):
+        if seen < max(least * whole, VISIBLE_SHARE * height * width):
             return False
     return True
 
@@ -166,7 +152,7 @@ def paint(canvas, piece, draw, light):
     if bottom - top < 3 or right - left < 3:
         return lies
     y, x = np.arange(2 * top, 2 * bottom)[:, None] * 0.5 + 0.25, np.arange(2 * left, 2 * right)[None] * 0.5 + 0.25
-    distance, mark, u, v = piece.distance(x, y)             # two samples a pixel and direction
+    distance, parts, u, v = piece.distance(x, y)            # two samples a pixel and direction
     distance = np.minimum(distance, 4.0) * piece.scale
     gy, gx = np.zeros_like(distance), np.zeros_like(distance)
     gy[1:-1], gx[:, 1:-1] = distance[2:] - distance[:-2], distance[:, 2:] - distance[:, :-2]
@@ -178,18 +164,15 @@ def paint(canvas, piece, draw, light):
     if not lies.any():
         return lies
 
-    pixels = area[cover > 0.5].astype(np.int64)
-    below = pixels.sum(0) / len(pixels)
     material = piece.material
-    albedo = material.albedo(Draw(material.seed), u[::2, ::2], v[::2, ::2], below)
+    covers = {name: halve(np.minimum(np.maximum(0.5 - 2 * part * piece.scale, 0.0), 1.0)) for name, part in parts.items()}
+    albedo = material.albedo(u[::2, ::2], v[::2, ::2], covers)
     bevel = material.bevel * piece.scale
     rise = material.slope * (1 - smooth(halve(-edge) / bevel))
     scale = 1 / np.maximum(steep, 0.35)
     nx, ny = halve(gx * scale) * rise, halve(gy * scale) * rise
     norm = np.sqrt(1 + nx * nx + ny * ny)
     bright, shine = light.shade(nx, ny, norm)
-    if mark is not None:
-        bright = bright * (1 - 0.5 * halve(np.minimum(np.maximum(0.5 - 2 * mark * piece.scale, 0.0), 1.0)))
     surface = albedo * bright[..., None] * light.colour + material.gloss * shine[..., None]
 
     lift = 2 + int(0.05 * piece.scale * draw.between(0.5, 2))
@@ -232,12 +215,12 @@ def draw_scene(split, index):
     height, width = draw.pick(SIZES)
     light = Light(draw)
     canvas = background(draw, split, height, width)
-    owner = np.zeros((height, width), np.int64)             # 0 background and clutter, else 1 + place in pieces
+    owner = np.zeros((height, width), np.int64)             # 0 background, else 1 + place in the order
     labels = [0]
-    for piece in arrange(draw, split, index, height, width):
+    for piece in arrange(draw, index, height, width):
         labels.append(piece.label)
-        owner[paint(canvas, piece, draw, light)] = len(labels) - 1 if piece.label else 0
+        owner[paint(canvas, piece, draw, light)] = len(labels) - 1
     mask = np.array(labels, np.uint8)[owner]
     mask[border(owner)] = 255
-    grain = hashed(height, width, index)[..., None] * 10 - 5
+    grain = hashed(height, width, index)[..., None] * 6 - 3
     return np.minimum(np.maximum(canvas + grain + 0.5, 0), 255).astype(np.uint8), mask

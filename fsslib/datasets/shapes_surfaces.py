@@ -1,4 +1,8 @@
-"""What ``shapes`` is painted with: photos, procedural noise, patterns, colours. None of it knows the classes."""
+"""What ``shapes`` is painted with: the materials and colours of each class, and calm grounds.
+
+A class has a family of surfaces as things have: keys are of metal, leaves green or autumnal. Families are wide, and in each
+fold two classes share one: there the form must tell.
+"""
 
 import functools
 from importlib.util import find_spec
@@ -8,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ..basics.errors import InputError
-from .shapes_exact import cloud, smooth, stretch, wave
+from .shapes_exact import box_blur, cloud, smooth, stretch, wave
 
 # Photos and textures in scikit-image's wheel that are free of rights, and PNG (decoders of JPEG differ in the last
 # bit). No photo serves both splits.
@@ -32,20 +36,40 @@ def photo(name):
                          "Install scikit-image again.") from error
 
 
-def colour(draw):
-    """Three floats 0..255: any hue, from pale to full, from dark to light."""
-    hue, strength, light = 6 * draw.between(0, 1), draw.between(0.05, 0.8), draw.between(60, 240)
-    full = [min(max(abs((hue + shift) % 6 - 3) - 1, 0), 1) for shift in (0, 4, 2)]
-    return np.array([light * (1 - strength * (1 - value)) for value in full])
+METALS = ((176, 180, 188), (208, 172, 88), (150, 154, 166))
+WOODS = ((176, 124, 72), (138, 88, 50), (206, 164, 108))
+SWEETS = ((226, 60, 92), (240, 120, 160), (200, 40, 50), (168, 70, 190))
+BRIGHT = ((240, 150, 40), (60, 130, 210), (230, 80, 60), (80, 180, 170))
+
+# class -> (kinds of surface, colours of the body, {part: its colours})
+FAMILIES = {
+    "star": (("plain", "speckled"), ((244, 200, 50), (246, 160, 40), (250, 226, 110)), {}),
+    "key": (("metal",), METALS, {}),
+    "mug": (("plain", "striped"), ((60, 110, 190), (70, 150, 180), (236, 232, 222)), {}),
+    "ladder": (("metal", "wooden"), METALS[:1] + WOODS[:2], {}),
+    "leaf": (("plain", "speckled"), ((88, 158, 60), (140, 180, 60), (70, 130, 50)), {}),
+    "doughnut": (("speckled",), ((214, 160, 92), (186, 124, 66)), {"icing": SWEETS[:2] + ((250, 240, 226), (96, 56, 40))}),
+    "tree": (("speckled",), ((44, 110, 60), (76, 140, 66), (30, 90, 80)), {"trunk": WOODS[:2]}),
+    "anchor": (("metal",), ((60, 66, 84), (44, 74, 110)), {}),
+    "comb": (("plain", "speckled"), SWEETS[2:] + SWEETS[:1], {}),
+    "heart": (("plain",), SWEETS[:3], {}),
+    "pear": (("speckled",), ((190, 200, 70), (224, 206, 90), (150, 176, 60)), {"stalk": WOODS[1:2], "leaf": ((70, 140, 60),)}),
+    "fish": (("scaly", "striped"), BRIGHT, {"fin": BRIGHT[:1] + BRIGHT[2:3]}),
+    "lollipop": (("plain",), BRIGHT, {"swirl": ((250, 244, 232), (250, 220, 110), (240, 130, 160)), "stick": ((240, 236, 224),)}),
+    "hourglass": (("plain",), ((196, 216, 222), (216, 222, 206)), {"sand": ((222, 176, 96), (206, 120, 80)), "frame": WOODS}),
+    "house": (("brick", "plain", "wooden"), ((196, 96, 70), (232, 214, 178), WOODS[0]), {"roof": ((130, 62, 50), (90, 80, 84), (70, 90, 120)), "door": ((80, 56, 44), (50, 90, 110))}),
+    "carrot": (("plain",), ((238, 126, 40), (230, 100, 40), (246, 156, 60)), {"green": ((70, 150, 60), (110, 170, 60))}),
+    "gear": (("metal",), METALS, {}),
+    "chain": (("metal",), METALS, {}),
+    "mushroom": (("plain", "speckled"), ((200, 50, 44), (190, 70, 50), (222, 120, 56)), {"stem": ((238, 228, 206),), "dots": ((250, 244, 232), (246, 226, 180))}),
+    "banana": (("plain", "speckled"), ((246, 214, 70), (236, 196, 60), (200, 200, 80)), {"ends": ((110, 84, 50), (120, 130, 50))}),
+}
 
 
-def apart(draw, other, distance):
-    """A colour whose largest difference from ``other`` in any channel is at least ``distance`` (8 tries)."""
-    for _ in range(8):
-        found = colour(draw)
-        if np.abs(found - other).max() >= distance:
-            break
-    return found
+def varied(draw, colours, spread=20):
+    """Three floats 0..255: one of ``colours``, lighter or darker, and shifted in each channel."""
+    light = draw.between(0.82, 1.12)
+    return np.array([min(max(value * light + draw.between(-spread, spread), 6), 250) for value in draw.pick(colours)])
 
 
 def mix(first, second, share):
@@ -53,92 +77,76 @@ def mix(first, second, share):
     return first + (second - first) * share[..., None]
 
 
+class Material:
+    """The surface of one object: kind and colours of its class's family, bevel and gloss, drawn once and painted anywhere."""
+
+    def __init__(self, draw, name):
+        kinds, body, parts = FAMILIES[name]
+        self.kind, self.seed = draw.pick(kinds), draw.integer(0, 2 ** 31)
+        self.body, self.parts = varied(draw, body, 14 if self.kind == "metal" else 20), {part: varied(draw, colours) for part, colours in parts.items()}
+        self.other = varied(draw, body + ((240, 236, 226),))      # of stripes
+        self.rate, self.lean, self.soft = draw.between(2.5, 4.5), draw.between(-0.6, 0.6), draw.between(2, 6)
+        self.bevel = draw.between(0.14, 0.3)                # width of the rounded edge, in object units
+        self.slope = draw.between(0.8, 1.5)
+        self.gloss = {"metal": draw.between(60, 120), "wooden": 0.0, "brick": 0.0, "speckled": draw.between(0, 30)}.get(
+            self.kind, draw.between(20, 80))
+
+    def albedo(self, u, v, parts):
+        """float64 (h, w, 3) 0..255 in object coordinates ``u``, ``v``; ``parts``: {name: cover (h, w) 0..1}."""
+        across, along = u + self.lean * v, v - self.lean * u
+        field = cloud(*u.shape, 9, self.seed)
+        share = {"plain": lambda: 0.25 * smooth(along * 0.5 + 0.5),
+                 "metal": lambda: 0.35 * smooth(wave(along * 0.7 + field * 0.4) * 1.5 + 0.5),
+                 "speckled": lambda: 0.5 * smooth((field - 0.5) * 7 + 0.5),
+                 "wooden": lambda: 0.5 * smooth(wave(across * self.rate + field * 1.6) * 0.8 + 0.5),
+                 "striped": lambda: smooth(wave(across * self.rate * 0.6) * self.soft + 0.5),
+                 "scaly": lambda: 0.5 * smooth(wave(u * self.rate) * wave(v * self.rate) * self.soft + 0.5),
+                 "brick": lambda: 0.4 * smooth((wave(v * 4) - 0.75) * 8 + 0.5)}[self.kind]()
+        second = self.other if self.kind == "striped" else self.body * (0.55 if self.kind != "plain" else 0.75)
+        surface = mix(self.body, second, share)
+        for name, cover in parts.items():
+            surface = mix(surface, surface * 0.45 if name == "dark" else self.parts[name], cover)
+        return surface
+
+
 def photo_patch(draw, split, height, width):
-    """float64 (height, width, 3) 0..255: a random crop, mirrored, turned, enlarged and recoloured."""
+    """float64 (height, width, 3) 0..255: a random crop of a photo, mirrored, turned, far out of focus."""
     picture = photo(draw.pick(PHOTOS[split]))
     if draw.chance(0.5):
         picture = picture[:, ::-1]
     if draw.chance(0.25):
         picture = picture.transpose(1, 0, 2)
     rows, columns = picture.shape[:2]
-    step = min(draw.between(0.5, 1.5), (rows - 2) / height, (columns - 2) / width)      # source pixels per pixel
+    step = min(draw.between(0.6, 1.2), (rows - 2) / height, (columns - 2) / width)      # source pixels per pixel
     top, left = draw.between(0, rows - 1 - step * height), draw.between(0, columns - 1 - step * width)
     y, x = int(top), int(left)
-    crop = picture[y:y + int(step * height) + 3, x:x + int(step * width) + 3].astype(np.float64)
-    patch = stretch(crop, (top - y) + step * np.arange(height), (left - x) + step * np.arange(width))
-    if (picture[..., 0] == picture[..., 2]).all():                                      # grey: between two colours
-        dark, light = colour(draw) * 0.3, colour(draw)
-        return mix(dark, light * 0.4 + 150, patch[..., 0] / 255)
-    order = draw.pick(((0, 1, 2), (0, 1, 2), (0, 1, 2), (2, 1, 0), (1, 0, 2)))
-    return patch[..., order] * (0.75 + colour(draw) / 600)
+    crop = picture[y:y + int(step * height) + 3, x:x + int(step * width) + 3]
+    radius = draw.integer(2, 5)
+    crop = np.stack([blurred(crop[..., channel], radius) for channel in range(3)], -1)
+    return stretch(crop, (top - y) + step * np.arange(height), (left - x) + step * np.arange(width))
 
 
-def noise_patch(draw, height, width):
-    """float64 (height, width, 3) 0..255: clouds, marble or camouflage between random colours."""
-    field = cloud(height, width, draw.between(12, 60), draw.integer(0, 2 ** 31))
-    colours = [colour(draw) * 0.6 + 50 for _ in range(3)]           # duller than the objects mostly are
-    style = draw.integer(0, 2)
-    if style == 0:
-        return mix(mix(colours[0], colours[1], smooth(field * 2 - 0.5)), colours[2], smooth(field * 4 - 2.6))
-    rows, columns = np.arange(height)[:, None], np.arange(width)[None]
-    if style == 1:
-        slope, period = draw.between(-1, 1), draw.between(14, 40)
-        veins = wave((rows * slope + columns) / period + field * draw.between(1, 4))
-        return mix(colours[0], colours[1], smooth(veins * 0.5 + 0.5) * 0.8)
-    patch = mix(colours[0], colours[1], smooth((field - 0.5) * 14 + 0.5))
-    return mix(patch, colours[2], smooth((field - 0.64) * 14 + 0.5))
-
-
-def pattern(draw, u, v, first, second):
-    """float64 (h, w, 3): plain, shaded, striped, dotted or chequered in object coordinates ``u``, ``v``."""
-    style, rate, soft = draw.integer(0, 5), draw.between(2.5, 5), draw.between(2, 8)
-    lean = draw.between(-1, 1)
-    across, along = u + lean * v, v - lean * u
-    if style <= 1:
-        return mix(first, second, np.zeros_like(u))
-    if style == 2:
-        return mix(first, second, smooth(along * 0.5 + 0.5))
-    if style == 3:
-        return mix(first, second, smooth(wave(across * rate * 0.6) * soft + 0.5))
-    if style == 4:
-        a, b = wave(across * rate * 0.6), wave(along * rate * 0.6)
-        return mix(first, second, smooth((a * a + b * b - draw.between(0.4, 0.8)) * soft + 0.5))
-    return mix(first, second, smooth(wave(across * rate * 0.5) * wave(along * rate * 0.5) * soft + 0.5))
+def blurred(channel, radius):
+    """float64 (h, w): two box blurs of uint8 (h, w), its border repeated."""
+    pad = 4 * radius + 2
+    wide = np.pad(channel.astype(np.int32) * 64, 2 * pad, mode="edge")
+    for _ in range(2):
+        framed = np.zeros_like(wide)
+        framed[2 * radius + 1:-2 * radius - 1, 2 * radius + 1:-2 * radius - 1] = wide[2 * radius + 1:-2 * radius - 1, 2 * radius + 1:-2 * radius - 1]
+        wide = box_blur(framed, radius)
+    return wide[2 * pad:-2 * pad, 2 * pad:-2 * pad] / 64.0
 
 
 def background(draw, split, height, width):
-    """float64 (height, width, 3) 0..255: a photo, noise, or two of them that meet along a wavy line."""
-    def one():
-        if draw.chance(0.65):
-            return photo_patch(draw, split, height, width)
-        return noise_patch(draw, height, width)
-
-    scene = one()
-    if draw.chance(0.3):
-        rows, columns = np.arange(height)[:, None] / height, np.arange(width)[None] / width
-        slope, place = draw.between(-0.6, 0.6), draw.between(0.3, 0.7)
-        line = rows - place + slope * (columns - 0.5) + 0.1 * wave(columns * draw.between(0.5, 2))
-        scene = mix(scene, one(), smooth(line * 60 + 0.5))
-    return scene
-
-
-class Material:
-    """The surface of one piece: colours, pattern or photo, bevel and gloss, drawn once and painted anywhere."""
-
-    def __init__(self, draw, split):
-        self.split, self.seed = split, draw.integer(0, 2 ** 31)
-        self.kind = draw.pick(("pattern", "pattern", "pattern", "noise", "photo"))
-        self.bevel = draw.between(0.06, 0.35)               # width of the rounded edge, in object units
-        self.slope = draw.between(0.7, 1.8)
-        self.gloss = draw.between(0, 110) if draw.chance(0.6) else 0.0
-
-    def albedo(self, draw, u, v, below):
-        """float64 (h, w, 3) 0..255; ``below`` is the mean colour of what the piece covers, to stand out from."""
-        height, width = u.shape
-        first = apart(draw, below, 70)
-        if self.kind == "pattern":
-            return pattern(draw, u, v, first, apart(draw, first, 50))
-        if self.kind == "noise":
-            field = cloud(height, width, draw.between(5, 25), self.seed)
-            return mix(first, apart(draw, first, 50), smooth((field - 0.5) * draw.between(2, 10) + 0.5))
-        return mix(first, photo_patch(draw, self.split, height, width), np.full(u.shape, draw.between(0.4, 0.8)))
+    """float64 (height, width, 3) 0..255: a photo out of focus or clouds, pale or dim, so that objects stand out."""
+    tone = draw.between(120, 222) if draw.chance(0.75) else draw.between(48, 84)
+    tint = np.array([tone * draw.between(0.86, 1.1) for _ in range(3)])
+    if draw.chance(0.7):
+        scene = photo_patch(draw, split, height, width)
+        grey = (scene[..., :1] + (scene[..., 1:2] + scene[..., 2:])) / 3
+        scene = grey + (scene - grey) * draw.between(0.15, 0.5)
+        contrast = draw.between(0.25, 0.5)
+        level = float(np.floor(scene.astype(np.int64).sum() / scene.size))
+        return np.minimum(np.maximum(tint + (scene - level) * contrast, 10), 246)
+    field = cloud(height, width, draw.between(30, 80), draw.integer(0, 2 ** 31))
+    return np.minimum(np.maximum(mix(tint * 0.85, tint * 1.1, field), 10), 246)

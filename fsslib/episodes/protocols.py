@@ -39,7 +39,7 @@ def _pfenet_family(name, repo, episodes, seeds, seed_source, **changes):
     """PFENet's loader, shared by the repositories that grew from it."""
     fields = dict(
         split="val", queries="list", min_area=2048, episodes={**episodes, "shapes": 1000}, seeds=seeds,
-        resize="pad", size={"voc": 473, "coco": 641, "shapes": 161}, scored="original", absent="counted",
+        resize="pad", size={"voc": 473, "coco": 641, "shapes": 201}, scored="original", absent="counted",
         novel_in_training="background")
     sources = dict(
         split=f"{repo}: lists/pascal/val.txt, 1 449 images", queries=f"{repo}: util/dataset.py, image i of the list",
@@ -63,7 +63,7 @@ PROTOCOLS = {p.name: p for p in (
                    scored=("input", "Sym-Net: ori_resize False"),
                    novel_in_training=("dropped", "Sym-Net: lists/pascal/fss_list")),
     Protocol("panet", split="train", queries="class", min_area=1, episodes={"voc": 1000, "coco": 1000, "shapes": 1000},
-             seeds=(1234, 1235, 1236, 1237, 1238), resize="square", size={"voc": 417, "coco": 417, "shapes": 161},
+             seeds=(1234, 1235, 1236, 1237, 1238), resize="square", size={"voc": 417, "coco": 417, "shapes": 201},
              scored="input", absent="ignored", novel_in_training="background",
              sources=dict(split="PANet: test.py uses trainaug, as training does",
                           queries="PANet: dataloaders/customized.py", min_area="PANet: per-class lists by presence",
@@ -73,7 +73,7 @@ PROTOCOLS = {p.name: p for p in (
                           scored="PANet: labels resized with the image",
                           absent="PANet: util/metric.py", novel_in_training="PANet: dataloaders/customized.py")),
     Protocol("hsnet", split="val", queries="pairs", min_area=1, episodes={"voc": 1000, "coco": 1000, "shapes": 1000},
-             seeds=(0,), resize="square", size={"voc": 400, "coco": 400, "shapes": 161}, scored="input",
+             seeds=(0,), resize="square", size={"voc": 400, "coco": 400, "shapes": 201}, scored="input",
              absent="counted", novel_in_training="background",
              sources=dict(split="HSNet: data/splits/pascal/val", queries="HSNet: data/pascal.py, pair i of the list",
                           min_area="HSNet ships a file of 346/451/725/346 pairs; this rule gives 440/514/804/390",
