@@ -10,6 +10,9 @@ from .options import (DATASET, EPISODES, MODEL, ROOT, about, build, class_ids, f
                       refuse_unused, tell)
 from .paths import PATH
 
+NETWORK = ("model", "backbone", "weights", "batch_norm", "extractor", "extractor_backbone", "options", "size", "annotation",
+           "keep_small", "checkpoint", "bank", "keep_bank", "maps", "save_masks")       # what a control has no use for
+
 
 @cli.command()
 @MODEL
@@ -25,6 +28,8 @@ from .paths import PATH
 @click.option("--annotation", type=click.Choice(["mask", "scribble", "box"]), default="mask", help="Of the support.")
 @click.option("--keep-small", is_flag=True, help="Do not enlarge images below the size, as PFENet's test_Resize (42 of VOC val at 473 "
               "px); for protocols that pad.")
+@click.option("--control", type=click.Choice(["everything", "outlined"]), help="Instead of a model: all pixels as the object, or each "
+              "labelled thing outlined exactly.")
 @click.option("--checkpoint", type=PATH, help="A checkpoint.pt of fsslib train.")
 @click.option("--bank/--no-bank", default=True, help="Compute each image's features once; scores are identical.")
 @click.option("--keep-bank", is_flag=True, help="Keep the features in the cache folder, in half precision, for the next call.")
@@ -34,8 +39,8 @@ from .paths import PATH
 @click.option("--out", type=PATH, help="Folder of result.json.")
 @click.pass_context
 def evaluate(context, dataset, root, fold, classes, shots, ways, size, protocol, split, images, episodes, seed, annotation,
-             keep_small, checkpoint, bank, keep_bank, maps, save_masks, out, model, backbone, weights, **described):
-    """Score a model on the novel classes of a fold; writes result.json."""
+             keep_small, control, checkpoint, bank, keep_bank, maps, save_masks, out, model, backbone, weights, **described):
+    """Score a model, or a control, on the novel classes of a fold; writes result.json."""
     from ..basics.checkpoints import fill, load_checkpoint, refuse_seen
     from ..basics.storage import at_work
     from ..datasets import open_dataset
@@ -46,15 +51,17 @@ def evaluate(context, dataset, root, fold, classes, shots, ways, size, protocol,
     asked = class_ids(classes, dataset, root) if classes is not None else None if dataset == "folder" else novel_classes(dataset, fold)
     for beside, is_there, names in (("--dataset folder", dataset == "folder", ("fold",)), ("--no-bank", not bank, ("keep_bank",)),
                                     ("--maps", maps, ("annotation", "save_masks", "ways", "bank", "keep_small")),
-                                    ("--checkpoint", checkpoint, ("extractor",))):
+                                    ("--checkpoint", checkpoint, ("extractor",)),
+                                    ("--control", control, NETWORK)):
         refuse_unused(context, beside, *names if is_there else ())
     if keep_small and rules.resize != "pad":
         raise InputError("--keep-small", f"beside --protocol {protocol}, which takes every image to one square",
                          "a protocol that pads", "Leave it out, or choose --protocol pfenet.")
-    refuse_no_extractor(model, described["extractor"], checkpoint)
+    if not control:
+        refuse_no_extractor(model, described["extractor"], checkpoint)
     if maps and model == "panet":
         raise InputError("--maps", "panet", "pfenet or qgnet, which have region maps", "Choose another --model.")
-    network, state = build(model, backbone, weights, **described), {}
+    network, state = None if control else build(model, backbone, weights, **described), {}
     if checkpoint:
         state = load_checkpoint(checkpoint, network.architecture)
         fill(checkpoint, state, network)
@@ -66,8 +73,13 @@ def evaluate(context, dataset, root, fold, classes, shots, ways, size, protocol,
                               _held_out(pictures, state) if images == "held-out" else None)
     told = about(context, pictures.digest)
     part = f"-{len(asked)}classes" if classes else "" if dataset == "folder" else f"-fold{fold}"
-    out = folder_of(out, "evaluate", f"{model}-{dataset}-{backbone}{part}-{shots}shot-{protocol}", told)
+    named = {} if classes or dataset == "folder" else {"fold": fold}
+    out = folder_of(out, "evaluate", f"{control or f'{model}-{backbone}'}-{dataset}{part}-{shots}shot-{protocol}", told)
     with at_work(out):
+        if control:
+            from ..evaluation.controls import evaluate_control
+            _tell(evaluate_control(control, drawn, asked, protocol, out, told, **named), pictures, drawn, out)
+            return
         size = rules.size.get(dataset, rules.size["voc"]) if size is None else size
         resize = "pad_down" if keep_small else rules.resize
         if keep_bank:
@@ -84,8 +96,12 @@ def evaluate(context, dataset, root, fold, classes, shots, ways, size, protocol,
         steps = [row["seconds"] for row in state.get("rows", ()) if "seconds" in row]
         trained = {"training_seconds": round(sum(steps), 1), "training_steps": len(steps)} if steps else {}
         result = run(network, drawn, asked, protocol, size, annotator(annotation), bank, out, about=told, resize=resize,
-                     masks=save_masks, **({} if classes or dataset == "folder" else {"fold": fold}), annotation=annotation,
+                     masks=save_masks, **named, annotation=annotation,
                      weights=Path(weights).name, checkpoint=checkpoint and checkpoint.name, **trained)
+    _tell(result, pictures, drawn, out)
+
+
+def _tell(result, pictures, drawn, out):
     tell(result, pictures.class_names)
     click.echo(f"{len(drawn)} episodes in {result['seconds']:.0f} s; {out / 'result.json'}")
 

@@ -66,7 +66,7 @@ def _lines(table, row, result, first):
                 for name, values in result["maps"].items() if name != "guided" or first]
     if table.kind == "probe":
         return [{**about, **_probe(row, result)}]
-    about |= {name: getattr(row, name) for name in SHOWN}
+    about |= {name: getattr(row, name) for name in SHOWN} | ({"model": row.control, "backbone": None, "size": None} if row.control else {})
     config = {k: v for k, v in result["config"].items() if k.startswith("training_")}
     distance = {k: result[k] for k in ("prototype_distance",) if k in result}
     return [{**about, **{k: result[k] for k in ("miou", "fb_iou", "intervals", "per_class", "seconds")}, **config, **distance,

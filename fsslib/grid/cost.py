@@ -53,7 +53,7 @@ def _measured(out):
             work = {"train": config.get("steps"), "evaluate": config.get("episodes", found.get("episodes")),
                     "pretrain": 1.5 * (config.get("epochs") or 1)}.get(path.parts[-3])
             if work:
-                yield {"command": path.parts[-3], "backbone": config["backbone"], "model": config.get("model"),
+                yield {"command": path.parts[-3], "backbone": config.get("backbone"), "model": config.get("model"),
                        "size": config.get("size", 225), "gpu": not found["hardware"].startswith("CPU"),
                        "seconds": max(float(rows[-1]["s"]), found["seconds"]) / work}       # the last attempt, or all of a resumed one
 

@@ -11,13 +11,15 @@ UNTRAINED = ("imagenet", "random")           # extractors that no pretraining ma
 
 @dataclass(frozen=True)
 class Row:
-    """``label``: the line that it belongs to; ``{shots}`` and other fields may stand in it · ``model``, ``backbone``, ``weights``, ``size``,
+    """``label``: the line that it belongs to; ``{shots}`` and other fields may stand in it · ``control``: of ``fsslib evaluate``,
+    instead of a model · ``model``, ``backbone``, ``weights``, ``size``,
     ``dataset``, ``fold``, ``shots``, ``ways``, ``protocol``, ``annotation``, ``options``: as in ``fsslib evaluate`` ·
     ``seed``: of the training · ``episodes``: a seed of the protocol · ``extractor``: of QGNet, or what a probe asks:
     ``imagenet``, ``random``, or the options of ``fsslib pretrain`` · ``training``: options of ``fsslib train``; empty: nothing
     is trained · ``testing``: further options of ``fsslib evaluate`` · ``gpu``: only a GPU does it in reasonable time.
     """
     label: str
+    control: str | None = None
     model: str = "pfenet"
     dataset: str = "voc"
     backbone: str = "efficientnet_lite0"
@@ -51,6 +53,10 @@ def last_job(row, kind):
     """The Job whose result is the row's; ``kind``: of its table, "segmentation", "maps" or "probe"."""
     if kind == "probe":
         return _probe(row)
+    if row.control:
+        return Job("evaluate", f"{row.control}-{row.dataset}-fold{row.fold}-{row.shots}shot-{row.protocol}", {
+            "control": row.control, "dataset": row.dataset, "fold": row.fold, "shots": row.shots, "protocol": row.protocol,
+            "episodes": row.episodes}, {})
     network = {"model": row.model, "backbone": row.backbone, "dataset": row.dataset, "size": row.size}
     if row.weights != "imagenet":
         network["weights"] = row.weights
