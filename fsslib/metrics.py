@@ -5,6 +5,7 @@ import numpy as np
 from .basics.errors import InputError
 
 RESAMPLES = 2000
+EXAMPLES = {"good": 0.9, "middling": 0.5, "bad": 0.1}
 
 
 class EpisodeScores:
@@ -107,6 +108,10 @@ class EpisodeScores:
                              "Evaluate both with the same data, seed, shots and protocol.")
         return self.miou() - other.miou(), percentiles(self.resampled(seed)[0] - other.resampled(seed)[0], level)
 
+    def ious(self):
+        """float (E,): the IoU of each episode alone, its ways added up; 0 where neither answer nor truth has a pixel."""
+        return np.array([sum(i) / max(sum(u), 1) for _, _, i, u, _, _ in self.rows])
+
     def to_dict(self):
         """Plain values for JSON; ``from_dict`` reads them back."""
         return {"classes": list(self.classes), "absent": self.absent, "rows": [list(row) for row in self.rows]}
@@ -132,6 +137,12 @@ def percentiles(values, level=0.95):
     """(low, high) of the central ``level`` of ``values``."""
     low, high = np.percentile(values, [50 * (1 - level), 50 * (1 + level)])
     return float(low), float(high)
+
+
+def examples(scores):
+    """Places of three of ``scores`` (E,), {"good", "middling", "bad"}: those below which nine tenths, half and one tenth lie."""
+    order = np.argsort(scores, kind="stable")
+    return {name: int(order[round(share * (len(order) - 1))]) for name, share in EXAMPLES.items()}
 
 
 def recall_curve(region_map, mask, thresholds):

@@ -184,7 +184,8 @@ def fish(draw):
         fan = symmetric(y, x, [(0.0, 0.25), (tail, 1.0), (0.0, 0.78)])
         back = polygon(x, y, [(-0.5, -0.2), (-0.1, -fat - fin), (0.2, -0.1)])
         gill = np.maximum(np.abs(circle(x, y, -0.85, 0, 0.42)) - 0.03, body + 0.05)
-        return union(body, fan, back), {"fin": np.maximum(union(fan, back), -0.03 - body), "dark": union(circle(x, y, -0.66, -0.1, 0.085), gill)}
+        fins, eye = np.maximum(union(fan, back), -0.03 - body), circle(x, y, -0.66, -0.1, 0.085)
+        return union(body, fan, back), {"fin": fins, "dark": union(eye, gill)}
     return shape
 
 
@@ -280,7 +281,8 @@ def pear(draw):
 
     def shape(x, y):
         low, high = circle(x, y, 0, 1 - belly, belly), circle(x, y, lean, -0.38, neck)
-        waist = polygon(x, y, [(lean - neck * 0.97, -0.3), (lean + neck * 0.97, -0.3), (belly * 0.93, 0.75 - belly), (-belly * 0.93, 0.75 - belly)])
+        waist = polygon(x, y, [(lean - neck * 0.97, -0.3), (lean + neck * 0.97, -0.3), (belly * 0.93, 0.75 - belly),
+                               (-belly * 0.93, 0.75 - belly)])
         stalk = bar(x, y, lean, -0.6, lean + 0.1, -1.0, 0.06)
         blade = np.maximum(circle(x, y, lean + 0.32, -1.02, 0.3), circle(x, y, lean + 0.32, -0.66, 0.3))
         return union(low, high, waist, stalk, blade), {"stalk": np.maximum(stalk, -high), "leaf": blade}
@@ -292,7 +294,8 @@ def carrot(draw):
     tuft = [(draw.between(-0.3, 0.3) + 0.28 * k, draw.between(-1.02, -0.9)) for k in (-1, 0, 1)]
 
     def shape(x, y):
-        root = symmetric(x - bent * y * y, y, [(0.0, -0.5), (half * 0.75, -0.48), (half, -0.36), (half * 0.62, 0.3), (0.03, 1.0)])
+        half_root = [(0.0, -0.5), (half * 0.75, -0.48), (half, -0.36), (half * 0.62, 0.3), (0.03, 1.0)]
+        root = symmetric(x - bent * y * y, y, half_root)
         green = union(*(bar(x, y, 0, -0.45, px, py, 0.085) for px, py in tuft))
         along = (y + 0.3 + 0.15 * x) * rings * 0.8
         lines = np.maximum(np.abs(along - np.floor(along) - 0.5) / rings - 0.018, np.abs(x - bent * y * y) - 0.5 * half)

@@ -9,7 +9,7 @@ from .shapes_surfaces import Material, background
 SIZES = ((200, 200), (184, 216), (216, 184), (192, 208), (208, 192))
 COUNTS = (2, 3, 3, 4, 4)                                    # objects: a fifth two, two fifths three, two fifths four
 SHARES = {2: (0.13, 0.26), 3: (0.10, 0.17), 4: (0.08, 0.12)}         # of the picture, by the number of objects
-LEAST, ALIKE = 0.06, 1.25                                   # smallest share; largest over smallest object, before occlusion
+LEAST, ALIKE = 0.06, 1.25                                   # smallest share; largest over smallest, before occlusion
 VISIBLE, VISIBLE_SHARE = 0.67, 0.045                        # of the object, and of the picture, after occlusion
 COARSE = 4                                                  # pixels a side of a cell when places are tried
 
@@ -87,7 +87,7 @@ def arrange(draw, index, height, width):
         for piece, part in zip(objects, shares):
             piece.resize(part, height, width)
             piece.move(draw, height, width)
-        if _visible_enough(order, height, width, 0.9 if trial < 6 else VISIBLE):       # mostly apart, often a little behind another
+        if _visible_enough(order, height, width, 0.9 if trial < 6 else VISIBLE):        # mostly apart
             return order
         trial += 1
         if trial % 12 == 0:                                 # too crowded: all a little smaller
@@ -165,7 +165,8 @@ def paint(canvas, piece, draw, light):
         return lies
 
     material = piece.material
-    covers = {name: halve(np.minimum(np.maximum(0.5 - 2 * part * piece.scale, 0.0), 1.0)) for name, part in parts.items()}
+    covers = {name: halve(np.minimum(np.maximum(0.5 - 2 * part * piece.scale, 0.0), 1.0))
+              for name, part in parts.items()}
     albedo = material.albedo(u[::2, ::2], v[::2, ::2], covers)
     bevel = material.bevel * piece.scale
     rise = material.slope * (1 - smooth(halve(-edge) / bevel))

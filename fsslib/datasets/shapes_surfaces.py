@@ -1,7 +1,7 @@
 """What ``shapes`` is painted with: the materials and colours of each class, and calm grounds.
 
-A class has a family of surfaces as things have: keys are of metal, leaves green or autumnal. Families are wide, and in each
-fold two classes share one: there the form must tell.
+A class has a family of surfaces as things have: keys are of metal, leaves green or autumnal. Families are wide, and
+some classes share theirs (key and ladder, comb and heart, gear and chain): there the form must tell.
 """
 
 import functools
@@ -48,21 +48,30 @@ FAMILIES = {
     "mug": (("plain", "striped"), ((60, 110, 190), (70, 150, 180), (236, 232, 222)), {}),
     "ladder": (("metal", "wooden"), METALS[:1] + WOODS[:2], {}),
     "leaf": (("plain", "speckled"), ((88, 158, 60), (140, 180, 60), (70, 130, 50)), {}),
-    "doughnut": (("speckled",), ((214, 160, 92), (186, 124, 66)), {"icing": SWEETS[:2] + ((250, 240, 226), (96, 56, 40))}),
+    "doughnut": (("speckled",), ((214, 160, 92), (186, 124, 66)),
+        {"icing": SWEETS[:2] + ((250, 240, 226), (96, 56, 40))}),
     "tree": (("speckled",), ((44, 110, 60), (76, 140, 66), (30, 90, 80)), {"trunk": WOODS[:2]}),
     "anchor": (("metal",), ((60, 66, 84), (44, 74, 110)), {}),
     "comb": (("plain", "speckled"), SWEETS[2:] + SWEETS[:1], {}),
     "heart": (("plain",), SWEETS[:3], {}),
-    "pear": (("speckled",), ((190, 200, 70), (224, 206, 90), (150, 176, 60)), {"stalk": WOODS[1:2], "leaf": ((70, 140, 60),)}),
+    "pear": (("speckled",), ((190, 200, 70), (224, 206, 90), (150, 176, 60)),
+        {"stalk": WOODS[1:2], "leaf": ((70, 140, 60),)}),
     "fish": (("scaly", "striped"), BRIGHT, {"fin": BRIGHT[:1] + BRIGHT[2:3]}),
-    "lollipop": (("plain",), BRIGHT, {"swirl": ((250, 244, 232), (250, 220, 110), (240, 130, 160)), "stick": ((240, 236, 224),)}),
-    "hourglass": (("plain",), ((196, 216, 222), (216, 222, 206)), {"sand": ((222, 176, 96), (206, 120, 80)), "frame": WOODS}),
-    "house": (("brick", "plain", "wooden"), ((196, 96, 70), (232, 214, 178), WOODS[0]), {"roof": ((130, 62, 50), (90, 80, 84), (70, 90, 120)), "door": ((80, 56, 44), (50, 90, 110))}),
-    "carrot": (("plain",), ((238, 126, 40), (230, 100, 40), (246, 156, 60)), {"green": ((70, 150, 60), (110, 170, 60))}),
+    "lollipop": (("plain",), BRIGHT,
+        {"swirl": ((250, 244, 232), (250, 220, 110), (240, 130, 160)), "stick": ((240, 236, 224),)}),
+    "hourglass": (("plain",), ((196, 216, 222), (216, 222, 206)),
+        {"sand": ((222, 176, 96), (206, 120, 80)), "frame": WOODS}),
+    "house": (("brick", "plain", "wooden"), ((196, 96, 70), (232, 214, 178), WOODS[0]),
+        {"roof": ((130, 62, 50), (90, 80, 84), (70, 90, 120)),
+         "door": ((80, 56, 44), (50, 90, 110))}),
+    "carrot": (("plain",), ((238, 126, 40), (230, 100, 40), (246, 156, 60)),
+        {"green": ((70, 150, 60), (110, 170, 60))}),
     "gear": (("metal",), METALS, {}),
     "chain": (("metal",), METALS, {}),
-    "mushroom": (("plain", "speckled"), ((200, 50, 44), (190, 70, 50), (222, 120, 56)), {"stem": ((238, 228, 206),), "dots": ((250, 244, 232), (246, 226, 180))}),
-    "banana": (("plain", "speckled"), ((246, 214, 70), (236, 196, 60), (200, 200, 80)), {"ends": ((110, 84, 50), (120, 130, 50))}),
+    "mushroom": (("plain", "speckled"), ((200, 50, 44), (190, 70, 50), (222, 120, 56)),
+        {"stem": ((238, 228, 206),), "dots": ((250, 244, 232), (246, 226, 180))}),
+    "banana": (("plain", "speckled"), ((246, 214, 70), (236, 196, 60), (200, 200, 80)),
+        {"ends": ((110, 84, 50), (120, 130, 50))}),
 }
 
 
@@ -78,12 +87,13 @@ def mix(first, second, share):
 
 
 class Material:
-    """The surface of one object: kind and colours of its class's family, bevel and gloss, drawn once and painted anywhere."""
+    """The surface of one object: kind and colours of its class's family, bevel and gloss; drawn once."""
 
     def __init__(self, draw, name):
         kinds, body, parts = FAMILIES[name]
         self.kind, self.seed = draw.pick(kinds), draw.integer(0, 2 ** 31)
-        self.body, self.parts = varied(draw, body, 14 if self.kind == "metal" else 20), {part: varied(draw, colours) for part, colours in parts.items()}
+        self.body = varied(draw, body, 14 if self.kind == "metal" else 20)
+        self.parts = {part: varied(draw, colours) for part, colours in parts.items()}
         self.other = varied(draw, body + ((240, 236, 226),))      # of stripes
         self.rate, self.lean, self.soft = draw.between(2.5, 4.5), draw.between(-0.6, 0.6), draw.between(2, 6)
         self.bevel = draw.between(0.14, 0.3)                # width of the rounded edge, in object units
@@ -132,7 +142,8 @@ def blurred(channel, radius):
     wide = np.pad(channel.astype(np.int32) * 64, 2 * pad, mode="edge")
     for _ in range(2):
         framed = np.zeros_like(wide)
-        framed[2 * radius + 1:-2 * radius - 1, 2 * radius + 1:-2 * radius - 1] = wide[2 * radius + 1:-2 * radius - 1, 2 * radius + 1:-2 * radius - 1]
+        inner = slice(2 * radius + 1, -2 * radius - 1)
+        framed[inner, inner] = wide[inner, inner]
         wide = box_blur(framed, radius)
     return wide[2 * pad:-2 * pad, 2 * pad:-2 * pad] / 64.0
 

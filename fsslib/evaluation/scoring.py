@@ -152,6 +152,14 @@ def _score(model, data, scores, scored, batch, device, progress, masks):
     return scores, extra
 
 
+@torch.no_grad()
+def answer(model, episodes, number, size, resize="pad"):
+    """uint8 (H,W): a model's answer to one episode of an EpisodeList, 0 background or a way, at the query image's own size."""
+    tensors = EpisodeTensors(episodes, size, resize)[number].to(next(model.parameters()).device)
+    logits = model.eval()(tensors).logits[0].cpu()
+    return labels_of(to_truth(logits, episodes.dataset.mask(episodes[number].query).shape, resize)).numpy()
+
+
 def labels_of(logits):
     """Arg-max over channels: float (1+N,H,W) -> uint8 (H,W); several times faster than torch's own on a CPU."""
     labels, best = torch.zeros(logits.shape[1:], dtype=torch.uint8, device=logits.device), logits[0]

@@ -36,7 +36,8 @@ class LiveCurve:
 class LivePredictions:
     """A model's answers to fixed episodes as it learns, redrawn in place under a notebook's cell: pass it as ``report``.
 
-    ``batches``: EpisodeBatches of one · ``pictures``: their queries, uint8 (S,S,3) · ``every``: steps between two looks.
+    ``batches``: EpisodeBatches of one · ``pictures``: name -> its query, uint8 (S,S,3), in their order · ``every``: steps
+    between two looks. Each answer is told with its IoU.
     """
 
     def __init__(self, model, batches, pictures, every):
@@ -53,16 +54,24 @@ class LivePredictions:
         with torch.no_grad():
             answers = [self.model.eval()(batch).logits[0].argmax(0).cpu().numpy() for batch in self.batches]
         self.model.train(learning)
-        self.columns.append([(f"step {row['step']}", overlay(p, a)) for p, a in zip(self.pictures, answers)])
+        truths = [batch.query_masks[0].cpu().numpy() for batch in self.batches]
+        self.columns.append([(f"step {row['step']}: {_iou(a, t):.0f} %", overlay(p, a))
+                             for p, a, t in zip(self.pictures.values(), answers, truths)])
         self.show()
 
     def show(self):
         """One row an episode: the truth, then the answers after more and more steps; returns the figure."""
         import matplotlib.pyplot as plt
-        rows = [[("truth", overlay(picture, batch.query_masks[0].cpu().numpy())), *(column[at] for column in self.columns)]
-                for at, (picture, batch) in enumerate(zip(self.pictures, self.batches))]
+        rows = [[(name, overlay(picture, batch.query_masks[0].cpu().numpy())), *(column[at] for column in self.columns)]
+                for at, ((name, picture), batch) in enumerate(zip(self.pictures.items(), self.batches))]
         figure = show([panel for row in rows for panel in row], columns=len(rows[0]), width=1.4)
         plt.close(figure)
         if self.handle:
             self.handle.update(figure)
         return figure
+
+
+def _iou(answer, truth):
+    """Percent, over pixels that count."""
+    marked, asked = (answer == 1) & (truth != 255), truth == 1
+    return 100 * (marked & asked).sum() / max((marked | asked).sum(), 1)

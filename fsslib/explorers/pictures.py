@@ -99,6 +99,20 @@ def episode_panels(dataset, episode, opacity=0.55):
     return [*panels, ("query", query.image), ("truth", overlay(query.image, truth, opacity))]
 
 
+def examples(episodes, scores, answers):
+    """Panels of a good, a middling and a bad answer by their scores, four each: support, query, answer, truth.
+
+    ``episodes``: a one-way EpisodeList · ``scores``: EpisodeScores of it · ``answers``: function episode number -> labels (H,W).
+    """
+    from ..metrics import examples as by_score
+    panels = []
+    for name, number in by_score(scores.ious()).items():
+        *supports, (_, query), truth = episode_panels(episodes.dataset, episodes[number])
+        answer = overlay(query, answers(number))
+        panels += [supports[0], (f"{name}: query", query), (f"answer, IoU {100 * scores.ious()[number]:.0f} %", answer), truth]
+    return panels
+
+
 def show(panels, columns=6, width=1.75):
     """A matplotlib figure of the same panels, for pages that are read without a kernel."""
     import matplotlib.pyplot as plt

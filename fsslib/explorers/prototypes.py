@@ -26,13 +26,25 @@ class PrototypeExplorer:
         self.bank = ModelBank(model, sampler.dataset, size, "square", keep=False)
 
     @torch.no_grad()
-    def render(self, episode, shots, annotation, opacity):
-        """PNG bytes: the supports with their annotation, the query's similarity maps, prediction and truth."""
+    def _answered(self, episode, shots, annotation):
+        """(episode, its batch, the model's output, predicted labels (S,S), IoU 0..1)."""
         drawn, dataset = self.sampler[episode], self.sampler.dataset
         drawn = replace(drawn, support=tuple(way[:shots] for way in drawn.support))
         batch = EpisodeTensors(EpisodeList(dataset, [drawn]), self.size, "square", annotate=annotator(annotation),
                                bank=self.bank)[0]
         output = self.model(batch)
+        predicted, truth = output.logits[0].argmax(0).numpy(), batch.query_masks[0].numpy()
+        union = ((predicted == 1) | (truth == 1)) & (truth != 255)
+        return drawn, batch, output, predicted, ((predicted == 1) & (truth == 1)).sum() / max(1, union.sum())
+
+    def iou(self, episode, shots=1, annotation="mask"):
+        """0..1, of the answer to one episode."""
+        return self._answered(episode, shots, annotation)[-1]
+
+    def render(self, episode, shots, annotation, opacity):
+        """PNG bytes: the supports with their annotation, the query's similarity maps, prediction and truth."""
+        drawn, batch, output, predicted, iou = self._answered(episode, shots, annotation)
+        dataset, truth = self.sampler.dataset, batch.query_masks[0].numpy()
         panels = []
         for k, i in enumerate(drawn.support[0]):
             labels = batch.support_masks[0, 0, k].numpy()
@@ -40,10 +52,7 @@ class PrototypeExplorer:
             panels.append((f"support {k + 1}, {annotation}", overlay(self._picture(i), marks, opacity / 100)))
         maps = F.interpolate(output.maps["similarity"], (self.size, self.size), mode="bilinear")[0].numpy()
         background, foreground = maps[0], maps[1]
-        predicted = output.logits[0].argmax(0).numpy()
-        truth = batch.query_masks[0].numpy()
         valid = truth != 255
-        iou = ((predicted == 1) & (truth == 1)).sum() / max(1, (((predicted == 1) | (truth == 1)) & valid).sum())
         low, high = float(maps.min()), float(maps.max())
         query = self._picture(drawn.query)
         return strip([*panels, (f"similarity to {dataset.class_names[drawn.class_ids[0] - 1]}",

@@ -88,13 +88,18 @@ class RegionExplorer:
                   for k, (j, mask) in enumerate(zip(drawn.support[0], support_masks))]
         panels.append(("query, truth", overlay(query, truth, opacity)))
         for map_name, values in maps.items():
-            score = {k: float(v[0]) for k, v in recall_curve(values, truth, [threshold / 100]).items()}
+            score = _scores(values, truth, threshold)
             precision = "-" if np.isnan(score["precision"]) else f"{100 * score['precision']:.0f}"
             region = np.where(truth == 255, 0, values > threshold / 100)
             panels += [(f"{map_name} map", heat(values, 0, 1)),
                        (f"R {100 * score['recall']:.0f} P {precision} IoU {100 * score['iou']:.0f} %",
                         overlay(query, region, opacity))]
         return panels
+
+    def iou(self, map_name, threshold, opacity=None, **state):
+        """0..1, of the region of an episode's map that exceeds ``threshold`` / 100; ``state`` as in ``render``."""
+        maps, truth, _ = self.maps(*(state[name] for name in ("dataset", "fold", "class_name", "episode", "shots", "extractor")))
+        return _scores(maps[map_name], truth, threshold)["iou"]
 
     def box(self):
         """The widget; the list of classes follows data set and fold."""
@@ -111,3 +116,7 @@ class RegionExplorer:
 
     def classes(self, dataset, fold):
         return ["any", *(self.dataset(dataset).class_names[c - 1] for c in novel_classes(dataset, fold))]
+
+
+def _scores(values, truth, threshold):
+    return {name: float(curve[0]) for name, curve in recall_curve(values, truth, [threshold / 100]).items()}
