@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fsslib.basics.errors import InputError
-from fsslib.metrics import RESAMPLES, EpisodeScores, recall_curve
+from fsslib.metrics import RESAMPLES, EpisodeScores, examples, recall_curve
 
 TRUTH = np.array([[0, 1, 1],
                   [0, 1, 255],
@@ -199,3 +199,14 @@ def test_recall_curve_against_a_loop():
 def test_recall_needs_an_object():
     with pytest.raises(InputError, match="no object pixel"):
         recall_curve(np.ones((2, 2)), np.array([[0, 255], [0, 0]]), [0.5])
+
+
+def test_examples_by_their_own_iou():
+    scores = EpisodeScores([1, 2])
+    for marked in (3, 0, 10, 5, 8, 1, 2, 9, 4, 6, 7):       # of ten asked pixels: IoU marked / 10
+        truth = np.ones((1, 10), int)
+        scores.update((np.arange(10) < marked)[None].astype(int), truth, [1], "q")
+    assert scores.ious().tolist() == [0.3, 0, 1, 0.5, 0.8, 0.1, 0.2, 0.9, 0.4, 0.6, 0.7]
+    assert examples(scores.ious()) == {"good": 7, "middling": 3, "bad": 5}
+    scores.update(np.array([[1, 2, 2, 0]]), np.array([[1, 2, 0, 255]]), [2, 1], "two ways")
+    assert scores.ious()[-1] == 2 / 3                       # I: 1 + 1, U: 1 + 2

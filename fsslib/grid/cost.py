@@ -55,7 +55,7 @@ def _measured(out):
             if work:
                 yield {"command": path.parts[-3], "backbone": config.get("backbone"), "model": config.get("model"),
                        "size": config.get("size", 225), "gpu": not found["hardware"].startswith("CPU"),
-                       "seconds": max(float(rows[-1]["s"]), found["seconds"]) / work}       # the last attempt, or all of a resumed one
+                       "seconds": max(float(rows[-1]["s"]), found.get("seconds", 0)) / work}       # the last attempt, or all of a resumed one
 
 
 def _stored(results):

@@ -199,7 +199,7 @@ def test_more_shots_are_more_panels(page):
 
 def test_an_impossible_class_is_explained_under_the_picture(page):
     before = picture(page)
-    row(page, "class").locator("select").select_option("ring")      # a class of fold 1
+    row(page, "class").locator("select").select_option("doughnut")      # a class of fold 1
     note = page.locator(".widget-vbox > *").last
     playwright.expect(note).to_contain_text("expected a class of fold 0", timeout=1000 * PATIENCE)
     box = note.bounding_box()
@@ -242,6 +242,6 @@ def test_a_moved_threshold_redraws_the_regions(browser, lab, capsys):
 
 
 def colours(png):
-    """Number of pixels in the colour of a region's outline."""
-    pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
-    return int((pixels == WAYS[0]).all(-1).sum())
+    """Number of pixels in the colour of a region's outline, which is thinner than a pixel once the picture is made smaller."""
+    pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
+    return int((np.abs(pixels - WAYS[0]).max(-1) < 40).sum())
