@@ -18,7 +18,7 @@ BEFORE = json.loads(gzip.decompress((Path(__file__).parent / "tables_before_the_
 def test_nothing_else_lies_there():
     others = {"bench_episodes", "bench_paper", "reproduce_demo"}
     assert {path.stem for path in FOLDER.glob("*.json")} == {*STORED, *others}
-    assert {*BEFORE} <= {*STORED} and len(BEFORE) == 16
+    assert {*BEFORE} <= {*STORED} and len(BEFORE) == 12
 
 
 @pytest.mark.parametrize("name", STORED)
