@@ -2,6 +2,6 @@
 
 from ..basics.machine import hardware, versions
 from .maps import measure_maps
-from .scoring import answer, evaluate, protocol_episodes
+from .scoring import answer_to, evaluate, protocol_episodes
 
-__all__ = ["answer", "evaluate", "hardware", "measure_maps", "protocol_episodes", "versions"]
+__all__ = ["answer_to", "evaluate", "hardware", "measure_maps", "protocol_episodes", "versions"]

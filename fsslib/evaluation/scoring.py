@@ -153,7 +153,7 @@ def _score(model, data, scores, scored, batch, device, progress, masks):
 
 
 @torch.no_grad()
-def answer(model, episodes, number, size, resize="pad"):
+def answer_to(model, episodes, number, size, resize="pad"):
     """uint8 (H,W): a model's answer to one episode of an EpisodeList, 0 background or a way, at the query image's own size."""
     tensors = EpisodeTensors(episodes, size, resize)[number].to(next(model.parameters()).device)
     logits = model.eval()(tensors).logits[0].cpu()
