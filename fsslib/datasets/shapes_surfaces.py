@@ -1,7 +1,7 @@
 """What ``shapes`` is painted with: the materials and colours of each class, and calm grounds.
 
-A class has a family of surfaces as things have: keys are of metal, leaves green or autumnal. Families are wide, and
-some classes share theirs (key and ladder, comb and heart, gear and chain): there the form must tell.
+A class has a family of surfaces as things have: keys are of metal, leaves green. Families are wide, and
+some classes share theirs, wholly or in part (gear, chain and key; ladder; comb and heart): there the form must tell.
 """
 
 import functools
