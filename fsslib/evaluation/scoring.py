@@ -16,6 +16,7 @@ from ..basics.storage import writable_folder, write_json
 from ..episodes.batches import EpisodeTensors, collate, query_labels
 from ..episodes.protocols import get_protocol
 from ..episodes.sampler import EpisodeList, EpisodeSampler
+from ..episodes.support_test import SupportLists
 from ..episodes.transforms import mask_to_input, to_truth
 from ..metrics import EpisodeScores
 from ..models.bank import ModelBank
@@ -38,14 +39,15 @@ def protocol_episodes(dataset, classes, shots, protocol="pfenet", ways=1, episod
 
 
 def evaluate(model, episodes, classes, protocol="pfenet", size=None, annotate=None, bank=True, out=None, batch=4,
-             device=None, progress=True, about=None, masks=None, resize=None, **described):
+             device=None, progress=True, about=None, masks=None, resize=None, support_test=False, **described):
     """Scores a model on an EpisodeList and returns the result; with ``out``, also writes ``out/result.json``.
 
     ``classes``: the ids that the mean runs over · ``protocol``: decides the input geometry and the scored resolution ·
     ``size``: input px, default the protocol's · ``annotate``: see ``batches.EpisodeTensors`` · ``bank``: True computes
     each image's features once for this run (identical scores); a ModelBank is used as it is; False runs the networks
     for every image of every episode · ``masks``: a folder that receives every answer as a PNG (``masks.py``) ·
-    ``resize``: the input geometry, default the protocol's · ``about``: {"command", "job"} of the result, as the command
+    ``resize``: the input geometry, default the protocol's · ``support_test``: also ask whether the answers depend on the support
+    (``support.py``), for episodes of one way · ``about``: {"command", "job"} of the result, as the command
     line tells them · ``described``: more entries for ``config``.
 
     The result holds config, versions, hardware, seconds, digests of data, episodes and weights, and the scores in
@@ -72,6 +74,10 @@ def evaluate(model, episodes, classes, protocol="pfenet", size=None, annotate=No
         features_done = time.perf_counter()
         data = EpisodeTensors(episodes, size, resize, annotate=annotate, bank=bank or None)
         scores, extra = _score(model, data, EpisodeScores(classes, rules.absent), rules.scored, batch, device, progress, masks)
+        if support_test:
+            from .support import test_support
+            lists = SupportLists(dataset, scores.classes, len(episodes[0].support[0]))
+            extra["support_test"] = test_support(model, lists, size, resize, bank or None, batch, device, progress)
     finally:
         if own_bank:
             own_bank.close()
@@ -125,14 +131,21 @@ def truth_of(dataset, episode, scored, size, resize):
 
 
 @torch.no_grad()
+def outputs(model, data, batch, device, progress, desc="episodes"):
+    """Yields (number of the first episode, EpisodeBatch, EpisodeOutput) for EpisodeTensors, ``batch`` episodes at once."""
+    loader = DataLoader(data, batch_size=batch, collate_fn=collate, **reading(data, 0 if device.type == "cpu" else 4, batch))
+    at = 0
+    with tqdm(total=len(data), desc=desc, unit="episode", disable=not progress) as bar:
+        for tensors in loader:
+            tensors = tensors.to(device)
+            yield at, tensors, model(tensors)
+            at += len(tensors)
+            bar.update(len(tensors))
+
+
 def _score(model, data, scores, scored, batch, device, progress, masks):
     episodes, distances = data.episodes, []
-    loader = DataLoader(data, batch_size=batch, collate_fn=collate, **reading(data, 0 if device.type == "cpu" else 4, batch))
-    bar = tqdm(total=len(episodes), desc="episodes", unit="episode", disable=not progress)
-    at = 0
-    for tensors in loader:
-        tensors = tensors.to(device)
-        output = model(tensors)
+    for at, tensors, output in outputs(model, data, batch, device, progress):
         distances += output.maps["prototype_distance"].tolist() if "prototype_distance" in output.maps else []
         for b, logits in enumerate(output.logits):
             episode = episodes[at + b]
@@ -145,9 +158,6 @@ def _score(model, data, scores, scored, batch, device, progress, masks):
             scores.update(answer, truth.numpy(), episode.class_ids, episodes.dataset.ids[episode.query])
             if masks is not None:
                 save_mask(masks, at + b, answer)
-        at += len(tensors)
-        bar.update(len(tensors))
-    bar.close()
     extra = {"prototype_distance": round(float(np.nanmean(distances)), 4)} if np.isfinite(distances).any() else {}
     return scores, extra
 

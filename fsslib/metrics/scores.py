@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .basics.errors import InputError
+from ..basics.errors import InputError
 
 RESAMPLES = 2000
 EXAMPLES = {"good": 0.9, "middling": 0.5, "bad": 0.1}
