@@ -7,11 +7,11 @@ import click
 from ..basics.errors import InputError
 from . import cli
 from .options import (DATASET, EPISODES, MODEL, ROOT, about, build, class_ids, folder_of, own_classes, refuse_no_extractor,
-                      refuse_unused, tell)
+                      refuse_unused, tell, tell_one)
 from .paths import PATH
 
 NETWORK = ("model", "backbone", "weights", "batch_norm", "extractor", "extractor_backbone", "options", "size", "annotation",
-           "keep_small", "checkpoint", "bank", "keep_bank", "maps", "save_masks")       # what a control has no use for
+           "keep_small", "checkpoint", "bank", "keep_bank", "support_test", "maps", "save_masks")       # what a control has no use for
 
 
 @cli.command()
@@ -33,13 +33,15 @@ NETWORK = ("model", "backbone", "weights", "batch_norm", "extractor", "extractor
 @click.option("--checkpoint", type=PATH, help="A checkpoint.pt of fsslib train.")
 @click.option("--bank/--no-bank", default=True, help="Compute each image's features once; scores are identical.")
 @click.option("--keep-bank", is_flag=True, help="Keep the features in the cache folder, in half precision, for the next call.")
+@click.option("--support-test", is_flag=True, help="Also ask whether the answers depend on the support: crowded queries, wrong supports, "
+              "classes that are not there.")
 @click.option("--maps", is_flag=True, help="Measure the region maps (pfenet, qgnet) instead of the masks.")
 @click.option("--save-masks", type=PATH, metavar="DIR", help="One PNG an episode number, at the size that "
               "is scored; `fsslib score` reads them.")
 @click.option("--out", type=PATH, help="Folder of result.json.")
 @click.pass_context
 def evaluate(context, dataset, root, fold, classes, shots, ways, size, protocol, split, images, episodes, seed, annotation,
-             keep_small, control, checkpoint, bank, keep_bank, maps, save_masks, out, model, backbone, weights, **described):
+             keep_small, control, checkpoint, bank, keep_bank, support_test, maps, save_masks, out, model, backbone, weights, **described):
     """Score a model, or a control, on the novel classes of a fold; writes result.json."""
     from ..basics.checkpoints import fill, load_checkpoint, refuse_seen
     from ..basics.storage import at_work
@@ -50,7 +52,7 @@ def evaluate(context, dataset, root, fold, classes, shots, ways, size, protocol,
     rules = get_protocol(protocol)
     asked = class_ids(classes, dataset, root) if classes is not None else None if dataset == "folder" else novel_classes(dataset, fold)
     for beside, is_there, names in (("--dataset folder", dataset == "folder", ("fold",)), ("--no-bank", not bank, ("keep_bank",)),
-                                    ("--maps", maps, ("annotation", "save_masks", "ways", "bank", "keep_small")),
+                                    ("--maps", maps, ("annotation", "save_masks", "ways", "bank", "keep_small", "support_test")),
                                     ("--checkpoint", checkpoint, ("extractor",)),
                                     ("--control", control, NETWORK)):
         refuse_unused(context, beside, *names if is_there else ())
@@ -96,13 +98,18 @@ def evaluate(context, dataset, root, fold, classes, shots, ways, size, protocol,
         steps = [row["seconds"] for row in state.get("rows", ()) if "seconds" in row]
         trained = {"training_seconds": round(sum(steps), 1), "training_steps": len(steps)} if steps else {}
         result = run(network, drawn, asked, protocol, size, annotator(annotation), bank, out, about=told, resize=resize,
-                     masks=save_masks, **named, annotation=annotation,
+                     masks=save_masks, support_test=support_test, **named, annotation=annotation,
                      weights=Path(weights).name, checkpoint=checkpoint and checkpoint.name, **trained)
     _tell(result, pictures, drawn, out)
 
 
 def _tell(result, pictures, drawn, out):
     tell(result, pictures.class_names)
+    if "support_test" in result:
+        from ..evaluation.support import MEASURES
+        for name, (kind, value, says) in MEASURES.items():
+            found = result["support_test"][kind][value]
+            tell_one(name, found["value"], found["interval"], f"   {says}")
     click.echo(f"{len(drawn)} episodes in {result['seconds']:.0f} s; {out / 'result.json'}")
 
 

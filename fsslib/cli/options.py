@@ -168,5 +168,5 @@ def tell(result, class_names):
         click.echo(f"  {class_names[int(c) - 1]:12}{percent(value)}")
 
 
-def tell_one(name, value, interval):
-    click.echo(f"{name:14}{percent(value)}   95 % interval {' to '.join(map(percent, interval))}")
+def tell_one(name, value, interval, says=""):
+    click.echo(f"{name:18}{percent(value)}   95 % interval {' to '.join(map(percent, interval))}{says}")

@@ -5,18 +5,31 @@ outlining it is right whatever the support shows. These episodes ask for that al
 """
 
 import numpy as np
+import torch
 
 from ..basics.errors import InputError
 from ..episodes.batches import EpisodeTensors
 from ..episodes.support_test import DRAWS
 from ..episodes.transforms import to_truth
-from ..metrics import EMPTY, ImageMeans, auc, crowded_values, presence, share
+from ..metrics import EMPTY, ImageMeans, auc, crowded_values, percentiles, presence, share
 from .scoring import in_percent, outputs
 
 FEW = 10                     # classes with fewer query images are named beside the means that they enter
+MEASURES = {                 # what a table tells: name -> (list, value, what it says)
+    "crowded AUC": ("crowded", "auc", "a pixel of the asked thing scores above one of another thing; 50: chance"),
+    "marked more fully": ("crowded", "marked", "queries in which the asked thing is marked more fully than the others"),
+    "IoU of asked": ("crowded", "iou_asked", "of the answer with the asked thing"),
+    "IoU of other": ("crowded", "iou_other", "of the answer with the others"),
+    "AUC, wrong support": ("crowded", "auc_wrong", "the first again, when the support shows another thing of the query"),
+    "unmoved": ("crowded", "unmoved", "IoU of the answers to the right and to the wrong support; 100: the support is not looked at"),
+    "false area": ("absent", "false_area", "share of a picture that is marked although the class is not in it"),
+    "empty": ("absent", "empty", "pictures without the class that get an empty answer"),
+    "lost": ("present", "lost", "pictures with the class that get an empty answer"),
+    "presence AUROC": ("present", "presence", "a picture with the class has a higher presence score than one without"),
+}
 
 
-def test_support(model, lists, size, resize, bank=None, batch=4, device="cpu", progress=True):
+def run_support_test(model, lists, size, resize, bank=None, batch=4, device=torch.device("cpu"), progress=True):
     """The support test of a model on ``SupportLists``, plain values in percent with 95 % intervals over query images.
 
     ``crowded``: ``auc``, ``marked``, ``iou_asked``, ``iou_other`` (``metrics.crowded_values``), and with another class of the
@@ -62,6 +75,28 @@ def test_support(model, lists, size, resize, bank=None, batch=4, device="cpu", p
     return {"empty_below": EMPTY, "too_few_images": lists.too_few,
             **{kind: {"episodes": len(found), "digest": getattr(lists, kind).digest, **summary_of(ImageMeans(found))}
                for kind, found in rows.items()}, "rows": rows}
+
+
+class Measure(ImageMeans):
+    """One of ``MEASURES`` of a result of ``run_support_test``, to be pooled as an EpisodeScores is."""
+
+    def __init__(self, result, name):
+        kind, self.value, _ = MEASURES[name]
+        super().__init__(result["rows"][kind])
+
+    def miou(self):
+        """0..1; named as that of EpisodeScores, whose place it takes."""
+        return self.mean(self.value)
+
+    def resampled(self, seed=0):
+        return super().resampled(self.value, seed), None
+
+    def difference(self, other):
+        """As EpisodeScores.difference; other episodes raise InputError."""
+        if [row[:2] for row in self.rows] != [row[:2] for row in other.rows]:
+            raise InputError("paired difference", "two runs with different episodes", "the same episode list",
+                             "Evaluate both with the same data, classes and shots.")
+        return self.miou() - other.miou(), percentiles(self.resampled()[0] - other.resampled()[0])
 
 
 def _row(lists, episode, values):

@@ -6,6 +6,7 @@ import numpy as np
 
 from ..basics.storage import read_json
 from ..episodes.folds import FOLDS, base_classes
+from ..evaluation.support import MEASURES, Measure
 from ..metrics import EpisodeScores
 from ..results.pooled import Pooled
 from ..results.schema import VERSION
@@ -32,13 +33,14 @@ def collect(plan, out, results, command):
             shown = any((line.get("map"), line["fold"]) == ("guided", row.fold) for line in rows)
             rows += _lines(table, row, found[row], not shown)
     means, differences = _pooled(table, found, copied, before)
+    support = _support(table, found, copied, before.get("support", {}))
     newest = next(iter(found.values()), {})
     settings = {**(before.get("settings", {}) if copied else {}), **table.settings}
     if table.kind == "maps":
         settings["thresholds"] = newest.get("thresholds") or settings.get("thresholds")
     return {"schema": VERSION, "table": table.name, "title": table.title, "shows": table.shows, "kind": table.kind,
             "command": command, "settings": settings, "labels": list(dict.fromkeys([*table.labels, *(line["label"] for line in rows)])),
-            "rows": rows, "means": means, "differences": differences, "curves": _curves(table, found, copied, before, out),
+            "rows": rows, "means": means, "differences": differences, **({"support": support} if support else {}), "curves": _curves(table, found, copied, before, out),
             "missing": [row.name for row in table.rows if row not in found and row.key not in copied],
             "published": list(table.published),
             **{name: (before if copied else newest).get(name) for name in ("versions", "hardware")}}
@@ -69,6 +71,9 @@ def _lines(table, row, result, first):
     about |= {name: getattr(row, name) for name in SHOWN} | ({"model": row.control, "backbone": None, "size": None} if row.control else {})
     config = {k: v for k, v in result["config"].items() if k.startswith("training_")}
     distance = {k: result[k] for k in ("prototype_distance",) if k in result}
+    if "support_test" in result:
+        test = result["support_test"]
+        distance["support"] = {kind: {k: v for k, v in test[kind].items()} for kind in ("crowded", "absent", "present")}
     return [{**about, **{k: result[k] for k in ("miou", "fb_iou", "intervals", "per_class", "seconds")}, **config, **distance,
              "episodes": result["config"]["episodes"], "episodes_digest": result["digests"]["episodes"]}]
 
@@ -97,6 +102,24 @@ def _pooled(table, found, copied, before):
         return [], []
     pooled = Pooled({row.key: EpisodeScores.from_dict((result["probe"] if table.kind == "probe" else result)["scores"])
                      for row, result in found.items()})
+    means, gaps = _merged(table, pooled, found, copied, before)
+    return ([] if table.kind == "probe" else means), gaps
+
+
+def _support(table, found, copied, before):
+    """dict name of a measure -> {"means", "differences"}, where rows were run with the support test; else empty."""
+    tests = {row.key: result["support_test"] for row, result in found.items() if "support_test" in result}
+    if not tests:
+        return before
+    parts = {}
+    for name in MEASURES:
+        pooled = Pooled({key: Measure(test, name) for key, test in tests.items()})
+        parts[name] = dict(zip(("means", "differences"), _merged(table, pooled, found, copied, before.get(name, {}))))
+    return parts
+
+
+def _merged(table, pooled, found, copied, before):
+    """(means, differences) of a Pooled beside the stored ones of ``before``."""
     kinds = {}
     for row in table.rows:
         kind = "stored" if row.key in copied else "new" if row in found else "missing"
@@ -112,7 +135,7 @@ def _pooled(table, found, copied, before):
     pairs = [d for d in before.get("differences", []) if (d["label"], d["minus"]) in table.differences]
     gaps = whole(pairs, "stored") + whole(pooled.differences(table.differences), "new")
     order = {label: at for at, label in enumerate(table.labels)}
-    return ([] if table.kind == "probe" else sorted(means, key=lambda m: (m["fold"] < 0, order[m["label"]], m["fold"])),
+    return (sorted(means, key=lambda m: (m["fold"] < 0, order[m["label"]], m["fold"])),
             sorted(gaps, key=lambda d: (table.differences.index((d["label"], d["minus"])), d.get("fold", 0) % 9)))
 
 

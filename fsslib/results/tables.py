@@ -14,8 +14,27 @@ def displays(table):
         return [("probe, accuracy %", *probes(table))]
     if table["kind"] == "maps":
         return [("region maps, %", *maps(table)), ("recall and its price", *recall(table))]
-    found = [("mIoU %", *scores(table))]
-    return found + ([("paired differences in points", *gaps(table))] if table["differences"] else [])
+    found = [("mIoU %", *scores(table))] + ([("paired differences in points", *gaps(table))] if table["differences"] else [])
+    if "support" in table:
+        found.append(("the support test, %", *support(table)))
+        found += [(f"{name}: paired differences in points", *gaps({**table, **table["support"][name]}))
+                  for name in ("crowded AUC", "empty") if table["support"][name]["differences"]]
+    return found
+
+
+def support(table, measures=None):
+    """(header, lines) of the support test (``evaluation.support.MEASURES``), a column a measure: the mean over the four folds, or
+    over the one that was run. ``measures``: these alone."""
+    names, lines = measures or list(table["support"]), []
+    for label in table["labels"]:
+        cells = []
+        for name in names:
+            means = [m for m in table["support"][name]["means"] if m["label"] == label]
+            mean = next((m for m in means if m["fold"] == -1), means[0] if len(means) == 1 else None)
+            cells.append(cell(mean["miou"], mean["interval"]) if mean and mean["miou"] is not None else MISSING)
+        if set(cells) != {MISSING}:
+            lines.append([label, *cells])
+    return ["support test, %", *names], lines
 
 
 def scores(table, labels=None, papers=True):
