@@ -10,6 +10,7 @@ from .jobs import RESULT, SECONDS
 
 UNKNOWN = {"pretrain": 60.0}     # seconds a unit where nothing like it was ever measured, else 0.5
 MEMORY_MB = 6000
+SUPPORT_TEST = 1500             # episodes of a support test, more or less
 FEATURE_SECONDS = 4.7e-4, 1.3e-4      # a place of the maps, one core: VGG-16 at 321 px 1.26 images/s, lite0 at 225 px 9
 
 
@@ -20,7 +21,8 @@ def units(job):
         return options.get("steps", 1000)
     if job.command == "evaluate":
         from ..episodes.protocols import get_protocol
-        return options["episodes"] * (1 if "seed" in options else len(get_protocol(options["protocol"]).seeds))
+        drawn = options["episodes"] * (1 if "seed" in options else len(get_protocol(options["protocol"]).seeds))
+        return drawn + SUPPORT_TEST * options.get("support-test", False)
     return options.get("epochs", 10) * 1.5 if job.command == "pretrain" else 1
 
 
