@@ -27,11 +27,8 @@ def support(table, measures=None):
     over the one that was run. ``measures``: these alone."""
     names, lines = measures or list(table["support"]), []
     for label in table["labels"]:
-        cells = []
-        for name in names:
-            means = [m for m in table["support"][name]["means"] if m["label"] == label]
-            mean = next((m for m in means if m["fold"] == -1), means[0] if len(means) == 1 else None)
-            cells.append(cell(mean["miou"], mean["interval"]) if mean and mean["miou"] is not None else MISSING)
+        means = [support_mean(table, name, label) for name in names]
+        cells = [cell(mean["miou"], mean["interval"]) if mean and mean["miou"] is not None else MISSING for mean in means]
         if set(cells) != {MISSING}:
             lines.append([label, *cells])
     return ["support test, %", *names], lines
@@ -52,6 +49,12 @@ def scores(table, labels=None, papers=True):
     for row in table["published"] if papers else ():
         lines.append([published_label(row), *(f"{v:.1f}" for v in row.get("folds", [MISSING] * 4)), f"{row['mean']:.1f}"])
     return _without_empty_columns(header, lines, own)
+
+
+def support_mean(table, measure, label):
+    """The mean over the four folds of a line's measure, or over the one fold that was run; None if there is none."""
+    means = [mean for mean in table["support"][measure]["means"] if mean["label"] == label]
+    return next((mean for mean in means if mean["fold"] == -1), means[0] if len(means) == 1 else None)
 
 
 def gaps(table, labels=None):

@@ -72,6 +72,9 @@ TINY = ("--backbone", "tiny", "--weights", "none")
     (("results", "run", "nothing"), "found 'nothing', expected one of ablation_voc"),
     (("results", "run", "gone.yaml"), "gone.yaml: found no readable file"),
     (("results", "merge", "gone"), "gone: found no such folder"),
+    (("evaluate", "--control", "outlined", "--model", "pfenet"), "--model: found --model beside --control"),
+    (("evaluate", "--control", "outlined", "--support-test"), "--support-test: found --support-test beside --control"),
+    (("evaluate", "--maps", "--support-test", "--model", "pfenet"), "beside --maps"),
     (("evaluate", "--classes", "3-"), "--classes: found '3-'"), (("train", "--classes", "2,1-3"), "each class once"),
     (("evaluate", "--model", "pfenet", "--option", "keys=layer5"), "keys: found 'layer5'"),
     (("evaluate", "--model", "pfenet", "--option", "start=zero"), "start: found 'zero'")])
@@ -129,6 +132,18 @@ def test_train_then_evaluate(monkeypatch, capsys, tmp_path, toy_voc):
     torch.save({"weights": torch.zeros(2)}, tmp_path / "other.pt")
     code, _, err = call(monkeypatch, capsys, "evaluate", *scored, "--checkpoint", tmp_path / "other.pt")
     assert code == 2 and "no readable checkpoint" in err
+
+
+def test_controls_and_the_support_test(monkeypatch, capsys, tmp_path, toy_voc):
+    options = ("--dataset", "voc", "--episodes", 4)
+    code, out, _ = call(monkeypatch, capsys, "evaluate", *options, "--control", "outlined", "--out", tmp_path / "control")
+    result = json.loads((tmp_path / "control" / "result.json").read_text())
+    assert code == 0 and f"{result['miou']:.2f} %" in out and result["config"]["model"] == "outlined" and "weights" not in result["digests"]
+    code, out, _ = call(monkeypatch, capsys, "evaluate", *TINY, *options, "--size", 40, "--support-test", "--out", tmp_path / "tested")
+    found = json.loads((tmp_path / "tested" / "result.json").read_text())["support_test"]["crowded"]["auc"]
+    assert code == 0 and f"crowded AUC        {found['value']:6.2f} %" in out and found["interval"][0] <= found["value"] <= found["interval"][1]
+    code, _, err = call(monkeypatch, capsys, "evaluate", *TINY, *options, "--size", 40, "--ways", 2, "--support-test", "--out", tmp_path / "x")
+    assert code == 2 and "support test: found 2 ways" in err
 
 
 def test_a_random_start_is_the_same_every_time(monkeypatch, capsys, tmp_path, toy_voc):
