@@ -345,3 +345,36 @@ def test_the_commands_of_results(mine, monkeypatch):
     jobs_module.Path("mine.yaml").write_text(MINE.replace("size: 64", "size: 72"))
     told = CliRunner().invoke(cli.cli, ["results", "run", "mine.yaml", "--results", "other"], input="n\n")
     assert told.exit_code == 1 and "start?" in told.output and not list(jobs_module.Path("other").iterdir())
+
+
+def tested(table, rows, auc):
+    """``finish`` with a support test beside the scores: two crowded queries, the second of a rarer class."""
+    finish(table, rows)
+    for row in rows:
+        path = jobs_module.Path("runs/grid") / table.job(row).folder / "result.json"
+        value = {name: auc for name in ("auc", "marked", "iou_asked", "iou_other", "auc_wrong", "unmoved")}
+        found = {"crowded": [["a", 1, value], ["b", 2, {**value, "auc": auc + 0.1}]], "absent": [["c", 1, {"false_area": 0.1, "empty": 1.0}]],
+                 "present": [["a", 1, {"lost": 0.0, "presence": 1.0}]]}
+        summed = {kind: {"episodes": len(lines), "digest": kind, "images": {}} for kind, lines in found.items()}
+        path.write_text(json.dumps({**json.loads(path.read_text()), "support_test": {**summed, "rows": found}}))
+
+
+def test_the_support_test_is_pooled_beside_the_scores(mine):
+    for fold, row in enumerate(mine.rows[:2]):
+        tested(mine, [row], 0.5 + fold / 10)
+    tested(mine, [mine.rows[2]], 0.8)
+    table = check_table(collect.collect(planned(mine), "runs/grid", "tables", "c"))
+    part = table["support"]["crowded AUC"]
+    assert [(m["label"], m["fold"], m["miou"]) for m in part["means"]] == [("1-shot", 0, 55.0), ("1-shot", 1, 65.0), ("5-shot", 0, 85.0)]
+    (gap,) = part["differences"]
+    assert gap["difference"] == 30.0 and gap["interval"] == [30.0, 30.0]                     # paired: every resample agrees
+    assert table["support"]["empty"]["means"][0]["miou"] == 100.0 and table["rows"][0]["support"]["crowded"]["episodes"] == 2
+    jobs_module.Path("tables").mkdir()
+    jobs_module.Path("tables/mine.json").write_text(json.dumps(table))
+    for path in jobs_module.Path("runs").rglob("result.json"):
+        path.unlink()
+    again = collect.collect(planned(mine), "runs/grid", "tables", "c")                       # stored rows keep theirs
+    assert again["support"] == table["support"]
+    from fsslib.results import displays
+    captions = [caption for caption, _, _ in displays(table)]
+    assert captions[2:] == ["the support test, %", "crowded AUC: paired differences in points", "empty: paired differences in points"]
