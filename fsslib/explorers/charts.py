@@ -25,7 +25,7 @@ def support_chart(tables, systems, measures=("crowded AUC", "marked more fully",
                     axis.barh(at + shift, mean["miou"], 0.36, color=colour, alpha=strength, xerr=[[max(mean["miou"] - low, 0)],
                                                                                                [max(high - mean["miou"], 0)]])
                     axis.text(2, at + shift, f"{mean['miou']:.0f}   {shots}-shot", va="center", fontsize=7,
-                              color="white" if strength == 1 else "black")
+                              color="white" if strength == 1 and mean["miou"] > 30 else "black")
             if name in CHANCE:
                 axis.axvline(CHANCE[name], color="k", lw=0.8, ls="--")
             axis.set(xlim=(0, 100), yticks=range(len(systems)), yticklabels=systems)
