@@ -141,7 +141,7 @@ def test_controls_and_the_support_test(monkeypatch, capsys, tmp_path, toy_voc):
     assert code == 0 and f"{result['miou']:.2f} %" in out and result["config"]["model"] == "outlined" and "weights" not in result["digests"]
     code, out, _ = call(monkeypatch, capsys, "evaluate", *TINY, *options, "--size", 40, "--support-test", "--out", tmp_path / "tested")
     found = json.loads((tmp_path / "tested" / "result.json").read_text())["support_test"]["crowded"]["auc"]
-    assert code == 0 and f"crowded AUC        {found['value']:6.2f} %" in out and found["interval"][0] <= found["value"] <= found["interval"][1]
+    assert code == 0 and f"{'crowded AUC':18}{found['value']:6.2f} %" in out and found["interval"][0] <= found["value"] <= found["interval"][1]
     code, _, err = call(monkeypatch, capsys, "evaluate", *TINY, *options, "--size", 40, "--ways", 2, "--support-test", "--out", tmp_path / "x")
     assert code == 2 and "support test: found 2 ways" in err
 
