@@ -347,7 +347,7 @@ def test_the_commands_of_results(mine, monkeypatch):
     assert told.exit_code == 1 and "start?" in told.output and not list(jobs_module.Path("other").iterdir())
 
 
-def tested(table, rows, auc):
+def with_support_test(table, rows, auc):
     """``finish`` with a support test beside the scores: two crowded queries, the second of a rarer class."""
     finish(table, rows)
     for row in rows:
@@ -361,8 +361,8 @@ def tested(table, rows, auc):
 
 def test_the_support_test_is_pooled_beside_the_scores(mine):
     for fold, row in enumerate(mine.rows[:2]):
-        tested(mine, [row], 0.5 + fold / 10)
-    tested(mine, [mine.rows[2]], 0.8)
+        with_support_test(mine, [row], 0.5 + fold / 10)
+    with_support_test(mine, [mine.rows[2]], 0.8)
     table = check_table(collect.collect(planned(mine), "runs/grid", "tables", "c"))
     part = table["support"]["crowded AUC"]
     assert [(m["label"], m["fold"], m["miou"]) for m in part["means"]] == [("1-shot", 0, 55.0), ("1-shot", 1, 65.0), ("5-shot", 0, 85.0)]
