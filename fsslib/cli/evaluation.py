@@ -76,7 +76,8 @@ def evaluate(context, dataset, root, fold, classes, shots, ways, size, protocol,
     told = about(context, pictures.digest)
     part = f"-{len(asked)}classes" if classes else "" if dataset == "folder" else f"-fold{fold}"
     named = {} if classes or dataset == "folder" else {"fold": fold}
-    out = folder_of(out, "evaluate", f"{control or f'{model}-{backbone}'}-{dataset}{part}-{shots}shot-{protocol}", told)
+    out = folder_of(out, "evaluate", f"{f'{control}-{dataset}' if control else f'{model}-{dataset}-{backbone}'}{part}-{shots}shot-{protocol}",
+                    told)
     with at_work(out):
         if control:
             from ..evaluation.controls import evaluate_control

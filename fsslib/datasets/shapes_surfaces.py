@@ -1,7 +1,8 @@
 """What ``shapes`` is painted with: the materials and colours of each class, and calm grounds.
 
 A class has a family of surfaces as things have: keys are of metal, leaves green. Families are wide, and
-some classes share theirs, wholly or in part (gear, chain and key; ladder; comb and heart): there the form must tell.
+in each fold two classes share theirs, wholly (gear and chain, fish and lollipop) or in part (key and ladder, comb and heart):
+there the form must tell.
 """
 
 import functools

@@ -1,17 +1,15 @@
 """Controls: answers that look at no support. A data set asks for its supports where these score low."""
 
 import time
-from pathlib import Path
 
 import numpy as np
 
 from ..basics.errors import InputError
-from ..basics.machine import hardware, versions
-from ..basics.storage import writable_folder, write_json
+from ..basics.storage import writable_folder
 from ..datasets.base import IGNORE
 from ..episodes.protocols import get_protocol
 from ..metrics import EpisodeScores
-from .scoring import own_images, summary, truth_of
+from .scoring import truth_of, write_result
 
 CONTROLS = {
     "everything": np.ones_like,                                          # every pixel is object
@@ -38,14 +36,5 @@ def evaluate_control(name, episodes, classes, protocol="pfenet", out=None, about
     for episode in episodes:
         truth = truth_of(dataset, episode, "original", None, None).numpy()
         scores.update(CONTROLS[name](dataset.mask(episode.query)), truth, episode.class_ids, dataset.ids[episode.query])
-    result = {
-        **({"command": about["command"]} if about else {}),
-        "config": {"model": name, "dataset": dataset.name, "split": dataset.split, "classes": list(scores.classes),
-                   "shots": len(episodes[0].support[0]), "ways": 1, "protocol": protocol, "scored": "original",
-                   "episodes": len(episodes), **own_images(dataset, scores.classes), **described},
-        "versions": versions(), "hardware": hardware(), "seconds": round(time.perf_counter() - started, 2),
-        "digests": {"data": dataset.digest, "episodes": episodes.digest, **({"job": about["job"]} if about else {})},
-        **summary(scores), "scores": scores.to_dict()}
-    if out is not None:
-        write_json(Path(out) / "result.json", result)
-    return result
+    config = {"model": name, "shots": len(episodes[0].support[0]), "ways": 1, **described}
+    return write_result(out, about, episodes, scores, protocol, config, {"seconds": round(time.perf_counter() - started, 2)})

@@ -16,7 +16,6 @@ from ..basics.storage import writable_folder, write_json
 from ..episodes.batches import EpisodeTensors, collate, query_labels
 from ..episodes.protocols import get_protocol
 from ..episodes.sampler import EpisodeList, EpisodeSampler
-from ..episodes.support_test import SupportLists
 from ..episodes.transforms import mask_to_input, to_truth
 from ..metrics import EpisodeScores
 from ..models.bank import ModelBank
@@ -77,7 +76,8 @@ def evaluate(model, episodes, classes, protocol="pfenet", size=None, annotate=No
         data = EpisodeTensors(episodes, size, resize, annotate=annotate, bank=bank or None)
         scores, extra = _score(model, data, EpisodeScores(classes, rules.absent), rules.scored, batch, device, progress, masks)
         if support_test:
-            from .support import run_support_test
+            from ..episodes.support_test import SupportLists
+            from .support import run_support_test            # which builds on this file
             lists = SupportLists(dataset, scores.classes, len(episodes[0].support[0]))
             extra["support_test"] = run_support_test(model, lists, size, resize, bank or None, batch, device, progress)
     finally:
@@ -85,17 +85,25 @@ def evaluate(model, episodes, classes, protocol="pfenet", size=None, annotate=No
             own_bank.close()
     seconds = time.perf_counter() - started
     shots, ways = len(episodes[0].support[0]), len(episodes[0].class_ids)
+    config = {**getattr(model, "architecture", {}), "shots": shots, "ways": ways, "size": size, "resize": resize, **described}
+    spent = {"seconds": round(seconds, 2), "seconds_features": round(features_done - started, 2),
+             "episodes_per_second": round(len(episodes) / seconds, 2)}
+    return write_result(out, about, episodes, scores, protocol, config, {**spent, **extra}, {"weights": weights_digest(model)})
+
+
+def write_result(out, about, episodes, scores, protocol, config, more, digests=()):
+    """The result of ``scores`` on ``episodes`` under a protocol, as plain values; with ``out`` written as ``out/result.json``.
+
+    ``about``: {"command", "job"} or None · ``config``, ``more``, ``digests``: what else it tells, there and of its digests.
+    """
+    dataset = episodes.dataset
     result = {
-        **({"command": about["command"]} if about else {}), "config": {**getattr(model, "architecture", {}), "dataset": dataset.name, "split": dataset.split,
-                   "classes": list(scores.classes), "shots": shots, "ways": ways, "protocol": protocol, "size": size,
-                   "resize": resize, "scored": rules.scored, "episodes": len(episodes), **own_images(dataset, scores.classes),
-                   **described},
+        **({"command": about["command"]} if about else {}),
+        "config": {**config, "dataset": dataset.name, "split": dataset.split, "classes": list(scores.classes), "protocol": protocol,
+                   "scored": get_protocol(protocol).scored, "episodes": len(episodes), **own_images(dataset, scores.classes)},
         "versions": versions(), "hardware": hardware(),
-        "seconds": round(seconds, 2), "seconds_features": round(features_done - started, 2),
-        "episodes_per_second": round(len(episodes) / seconds, 2),
-        "digests": {"data": dataset.digest, "episodes": episodes.digest, "weights": weights_digest(model),
-                    **({"job": about["job"]} if about else {})},
-        **summary(scores), **extra, "scores": scores.to_dict()}
+        "digests": {"data": dataset.digest, "episodes": episodes.digest, **dict(digests), **({"job": about["job"]} if about else {})},
+        **summary(scores), **more, "scores": scores.to_dict()}
     if out is not None:
         write_json(Path(out) / "result.json", result)
     return result

@@ -77,23 +77,23 @@ def run_support_test(model, lists, size, resize, bank=None, batch=4, device=torc
                for kind, found in rows.items()}, "rows": rows}
 
 
-class Measure(ImageMeans):
+class Measure:
     """One of ``MEASURES`` of a result of ``run_support_test``, to be pooled as an EpisodeScores is."""
 
     def __init__(self, result, name):
         kind, self.value, _ = MEASURES[name]
-        super().__init__(result["rows"][kind])
+        self.means = ImageMeans(result["rows"][kind])
 
     def miou(self):
         """0..1; named as that of EpisodeScores, whose place it takes."""
-        return self.mean(self.value)
+        return self.means.mean(self.value)
 
     def resampled(self, seed=0):
-        return super().resampled(self.value, seed), None
+        return self.means.resampled(self.value, seed), None
 
     def difference(self, other):
         """As EpisodeScores.difference; other episodes raise InputError."""
-        if [row[:2] for row in self.rows] != [row[:2] for row in other.rows]:
+        if [row[:2] for row in self.means.rows] != [row[:2] for row in other.means.rows]:
             raise InputError("paired difference", "two runs with different episodes", "the same episode list",
                              "Evaluate both with the same data, classes and shots.")
         return self.miou() - other.miou(), percentiles(self.resampled()[0] - other.resampled()[0])

@@ -1,5 +1,6 @@
 """A running training, redrawn in place under its cell: curves and predictions."""
 
+from ..metrics import iou
 from .pictures import overlay, show
 
 
@@ -55,7 +56,7 @@ class LivePredictions:
             answers = [self.model.eval()(batch).logits[0].argmax(0).cpu().numpy() for batch in self.batches]
         self.model.train(learning)
         truths = [batch.query_masks[0].cpu().numpy() for batch in self.batches]
-        self.columns.append([(f"step {row['step']}: {_iou(a, t):.0f} %", overlay(p, a))
+        self.columns.append([(f"step {row['step']}: {100 * iou(a, t):.0f} %", overlay(p, a))
                              for p, a, t in zip(self.pictures.values(), answers, truths)])
         self.show()
 
@@ -69,9 +70,3 @@ class LivePredictions:
         if self.handle:
             self.handle.update(figure)
         return figure
-
-
-def _iou(answer, truth):
-    """Percent, over pixels that count."""
-    marked, asked = (answer == 1) & (truth != 255), truth == 1
-    return 100 * (marked & asked).sum() / max((marked | asked).sum(), 1)

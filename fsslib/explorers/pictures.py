@@ -105,11 +105,11 @@ def examples(episodes, scores, answers):
     ``episodes``: a one-way EpisodeList · ``scores``: EpisodeScores of it · ``answers``: function episode number -> labels (H,W).
     """
     from ..metrics import examples as by_score
-    panels = []
-    for name, number in by_score(scores.ious()).items():
+    panels, ious = [], scores.ious()
+    for name, number in by_score(ious).items():
         *supports, (_, query), truth = episode_panels(episodes.dataset, episodes[number])
         answer = overlay(query, answers(number))
-        panels += [supports[0], (f"{name}: query", query), (f"answer, IoU {100 * scores.ious()[number]:.0f} %", answer), truth]
+        panels += [supports[0], (f"{name}: query", query), (f"answer, IoU {100 * ious[number]:.0f} %", answer), truth]
     return panels
 
 

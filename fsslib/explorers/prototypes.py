@@ -10,6 +10,7 @@ from ..episodes.annotations import annotator
 from ..episodes.batches import EpisodeTensors
 from ..episodes.sampler import EpisodeList
 from ..episodes.transforms import image_to_input
+from ..metrics import iou
 from ..models.bank import ModelBank
 from .pictures import heat, overlay, strip
 from .widgets import explore, menu, slider
@@ -33,9 +34,8 @@ class PrototypeExplorer:
         batch = EpisodeTensors(EpisodeList(dataset, [drawn]), self.size, "square", annotate=annotator(annotation),
                                bank=self.bank)[0]
         output = self.model(batch)
-        predicted, truth = output.logits[0].argmax(0).numpy(), batch.query_masks[0].numpy()
-        union = ((predicted == 1) | (truth == 1)) & (truth != 255)
-        return drawn, batch, output, predicted, ((predicted == 1) & (truth == 1)).sum() / max(1, union.sum())
+        predicted = output.logits[0].argmax(0).numpy()
+        return drawn, batch, output, predicted, iou(predicted, batch.query_masks[0].numpy())
 
     def iou(self, episode, shots=1, annotation="mask"):
         """0..1, of the answer to one episode."""
@@ -43,7 +43,7 @@ class PrototypeExplorer:
 
     def render(self, episode, shots, annotation, opacity):
         """PNG bytes: the supports with their annotation, the query's similarity maps, prediction and truth."""
-        drawn, batch, output, predicted, iou = self._answered(episode, shots, annotation)
+        drawn, batch, output, predicted, score = self._answered(episode, shots, annotation)
         dataset, truth = self.sampler.dataset, batch.query_masks[0].numpy()
         panels = []
         for k, i in enumerate(drawn.support[0]):
@@ -58,7 +58,7 @@ class PrototypeExplorer:
         return strip([*panels, (f"similarity to {dataset.class_names[drawn.class_ids[0] - 1]}",
                                 heat(foreground, low, high)),
                       ("similarity to background", heat(background, low, high)),
-                      (f"prediction, IoU {100 * iou:.0f} %", overlay(query, predicted, opacity / 100)),
+                      (f"prediction, IoU {100 * score:.0f} %", overlay(query, predicted, opacity / 100)),
                       ("truth", overlay(query, np.where(valid, truth, 255), opacity / 100))], columns=9)
 
     def _picture(self, index):

@@ -40,7 +40,8 @@ def collect(plan, out, results, command):
         settings["thresholds"] = newest.get("thresholds") or settings.get("thresholds")
     return {"schema": VERSION, "table": table.name, "title": table.title, "shows": table.shows, "kind": table.kind,
             "command": command, "settings": settings, "labels": list(dict.fromkeys([*table.labels, *(line["label"] for line in rows)])),
-            "rows": rows, "means": means, "differences": differences, **({"support": support} if support else {}), "curves": _curves(table, found, copied, before, out),
+            "rows": rows, "means": means, "differences": differences, **({"support": support} if support else {}),
+            "curves": _curves(table, found, copied, before, out),
             "missing": [row.name for row in table.rows if row not in found and row.key not in copied],
             "published": list(table.published),
             **{name: (before if copied else newest).get(name) for name in ("versions", "hardware")}}
@@ -70,11 +71,10 @@ def _lines(table, row, result, first):
         return [{**about, **_probe(row, result)}]
     about |= {name: getattr(row, name) for name in SHOWN} | ({"model": row.control, "backbone": None, "size": None} if row.control else {})
     config = {k: v for k, v in result["config"].items() if k.startswith("training_")}
-    distance = {k: result[k] for k in ("prototype_distance",) if k in result}
-    if "support_test" in result:
-        test = result["support_test"]
-        distance["support"] = {kind: {k: v for k, v in test[kind].items()} for kind in ("crowded", "absent", "present")}
-    return [{**about, **{k: result[k] for k in ("miou", "fb_iou", "intervals", "per_class", "seconds")}, **config, **distance,
+    measured = {k: result[k] for k in ("prototype_distance",) if k in result}
+    if test := result.get("support_test"):
+        measured["support"] = {kind: test[kind] for kind in ("crowded", "absent", "present")}
+    return [{**about, **{k: result[k] for k in ("miou", "fb_iou", "intervals", "per_class", "seconds")}, **config, **measured,
              "episodes": result["config"]["episodes"], "episodes_digest": result["digests"]["episodes"]}]
 
 

@@ -6,11 +6,12 @@ import statistics
 from pathlib import Path
 
 from ..basics.storage import read_json
+from ..episodes.support_test import DRAWS
 from .jobs import RESULT, SECONDS
 
 UNKNOWN = {"pretrain": 60.0}     # seconds a unit where nothing like it was ever measured, else 0.5
 MEMORY_MB = 6000
-SUPPORT_TEST = 1500             # episodes of a support test, more or less
+SUPPORT_TEST = 1500              # episodes of a support test, more or less: its lists depend on the data
 FEATURE_SECONDS = 4.7e-4, 1.3e-4      # a place of the maps, one core: VGG-16 at 321 px 1.26 images/s, lite0 at 225 px 9
 
 
@@ -33,7 +34,10 @@ class Rates:
         self.known = [*_measured(Path(out)), *_stored(Path(results))]
 
     def seconds(self, job):
-        """The median of those most like the job: same command, then backbone, then model; scaled by the pixels."""
+        """Of a control, which runs no network, next to nothing; else the
+        median of those most like the job: same command, then backbone, then model; scaled by the pixels."""
+        if "control" in job.options:
+            return 0.001 * units(job)
         like = [rate for rate in self.known if rate["command"] == job.command]
         for name in ("backbone", "gpu", "model"):
             wanted = job.gpu if name == "gpu" else job.options.get(name)
@@ -41,6 +45,13 @@ class Rates:
         size = job.options.get("size", 128 if job.command == "pretrain" else 225)
         rates = [rate["seconds"] * (size / rate["size"]) ** 2 for rate in like]
         return units(job) * (statistics.median(rates) if rates else UNKNOWN.get(job.command, 0.5))
+
+
+def _tested(test):
+    """Episodes of a support test, as a result or a stored row tells it; 0 without one."""
+    if not test:
+        return 0
+    return sum(test[kind]["episodes"] for kind in ("crowded", "absent", "present")) + test["crowded"]["episodes"] // DRAWS
 
 
 def _measured(out):
@@ -52,10 +63,11 @@ def _measured(out):
         if rows and result.exists():
             found = read_json(result)
             config = found["config"]
-            work = {"train": config.get("steps"), "evaluate": config.get("episodes", found.get("episodes")),
+            work = {"train": config.get("steps"),
+                    "evaluate": (config.get("episodes") or found.get("episodes", 0)) + _tested(found.get("support_test")),
                     "pretrain": 1.5 * (config.get("epochs") or 1)}.get(path.parts[-3])
-            if work:
-                yield {"command": path.parts[-3], "backbone": config.get("backbone"), "model": config.get("model"),
+            if work and "backbone" in config:           # a control runs no network
+                yield {"command": path.parts[-3], "backbone": config["backbone"], "model": config.get("model"),
                        "size": config.get("size", 225), "gpu": not found["hardware"].startswith("CPU"),
                        "seconds": max(float(rows[-1]["s"]), found.get("seconds", 0)) / work}       # the last attempt, or all of a resumed one
 
@@ -75,8 +87,8 @@ def _stored(results):
         for row in table["rows"]:
             about = {"backbone": row.get("backbone") or table["settings"].get("backbone", "efficientnet_lite0"), "gpu": gpu,
                      "model": (row.get("model") or "panet").split("-")[0], "size": row.get("size") or table["settings"].get("size", 225)}
-            if row.get("seconds") and row.get("episodes"):
-                yield {"command": "evaluate", **about, "seconds": row["seconds"] / row["episodes"]}
+            if row.get("seconds") and row.get("episodes") and row.get("backbone", "") is not None:      # None: a control
+                yield {"command": "evaluate", **about, "seconds": row["seconds"] / (row["episodes"] + _tested(row.get("support")))}
             if row.get("training_steps"):
                 yield {"command": "train", **about, "seconds": row["training_seconds"] / row["training_steps"]}
 

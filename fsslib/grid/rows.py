@@ -56,7 +56,7 @@ def last_job(row, kind):
     if row.control:
         return Job("evaluate", f"{row.control}-{row.dataset}-fold{row.fold}-{row.shots}shot-{row.protocol}", {
             "control": row.control, "dataset": row.dataset, "fold": row.fold, "shots": row.shots, "protocol": row.protocol,
-            "episodes": row.episodes}, {})
+            "episodes": row.episodes, **row.testing}, {})
     network = {"model": row.model, "backbone": row.backbone, "dataset": row.dataset, "size": row.size}
     if row.weights != "imagenet":
         network["weights"] = row.weights

@@ -128,6 +128,12 @@ def resamples(queries, seed=0):
     return np.random.default_rng(seed).multinomial(queries, np.full(queries, 1 / queries), RESAMPLES)
 
 
+def iou(answer, truth):
+    """0..1: of the pixels that ``answer`` (H,W) calls 1 with those of ``truth`` (H,W); where the truth is 255 nothing counts."""
+    marked, asked = (answer == 1) & (truth != 255), truth == 1
+    return float((marked & asked).sum() / max((marked | asked).sum(), 1))
+
+
 def _iou(i, u, absent):
     with np.errstate(invalid="ignore"):
         return np.where(u > 0, i / np.where(u > 0, u, 1), 0.0 if absent == "counted" else np.nan)

@@ -87,7 +87,7 @@ class ImageMeans:
 
     def interval(self, name, level=0.95):
         """(low, high) of the central ``level``."""
-        return percentiles(ImageMeans.resampled(self, name), level)
+        return percentiles(self.resampled(name), level)
 
 
 def _over_classes(table, weights):

@@ -12,7 +12,7 @@ from fsslib.evaluation.support import MEASURES, Measure, run_support_test
 
 
 class Elsewhere(torch.nn.Module):
-    """Marks every labelled thing but the asked one: it reads the support's class from the mask of the other ways."""
+    """Marks everything but the asked thing."""
 
     def forward(self, batch):
         logits = torch.zeros(len(batch), 2, *batch.query_masks.shape[1:])

@@ -307,6 +307,23 @@ def test_hours_come_from_what_was_measured(mine):
     assert units(mine.job(mine.rows[4])) == 3
 
 
+def test_hours_of_a_support_test_and_of_a_control(mine):
+    """Seconds are shared out over the episodes of the test, too; a control, which runs no network, is no measure for others."""
+    with_support_test(mine, mine.rows[:1], 0.5)                              # 6 episodes, 2 crowded, 1 absent, 1 present, no draw wrong
+    folder = jobs_module.Path("runs/grid") / mine.job(mine.rows[0]).folder
+    (folder / "seconds.tsv").write_text("s\th:m:s\n20.0\t0:00:20\n")
+    (rate,) = Rates("runs/grid", "tables").known
+    assert rate["seconds"] == 2.0
+    control = Row("x", control="outlined", dataset="shapes", episodes=500)
+    from fsslib.grid.rows import last_job
+    assert Rates("runs/grid", "tables").seconds(last_job(control, "segmentation")) < 1
+    path = folder / "result.json"
+    found = json.loads(path.read_text())
+    del found["config"]["backbone"]
+    path.write_text(json.dumps(found))
+    assert Rates("runs/grid", "tables").known == []
+
+
 def test_features_take_room_and_time(monkeypatch):
     """Two views of 100 training images: 472 channels of 29 x 29 in half precision, once for all seeds."""
     monkeypatch.setattr("fsslib.grid.cost._images", lambda name, split: 100)
