@@ -15,6 +15,8 @@ import torch
 from conftest import Toy, draw_toy
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from fsslib.episodes.batches import EpisodeTensors
+from fsslib.episodes.transforms import image_to_input, mask_to_input
 from fsslib.models.bank import ModelBank
 from fsslib.basics.checkpoints import load_checkpoint
 from fsslib.basics.errors import InputError
@@ -69,6 +71,14 @@ def run_qgnet(toy, out, **options):
     torch.manual_seed(0)
     model = build_model("qgnet", "tiny", None, width=6)
     config = replace(QUICK, **type(model).TRAINING | dict(lr=1e-3, lr_times_ten=False), optimizer="adamw", views=5)
+    with ModelBank(model, toy, 40, "pad") as bank:
+        return run(toy, out, config, model=model, bank=bank, **options)
+
+
+def run_whichnet(toy, out, **options):
+    torch.manual_seed(0)
+    model = build_model("whichnet", "tiny", None, width=6)
+    config = replace(QUICK, **type(model).TRAINING | dict(steps=6, batch=2, absent=0.2))
     with ModelBank(model, toy, 40, "pad") as bank:
         return run(toy, out, config, model=model, bank=bank, **options)
 
@@ -321,7 +331,7 @@ def test_training_reads_no_validation_image_and_no_dropped_one(toy, in_process):
 
 
 def test_novel_classes_are_never_asked_for(toy, monkeypatch):
-    from fsslib import training
+    from fsslib.training import loop as training
     drawn, plain = set(), training.EpisodeSampler.__getitem__
     monkeypatch.setattr(training.EpisodeSampler, "__getitem__",
                         lambda self, i: (drawn.update(plain(self, i).class_ids), plain(self, i))[1])
@@ -356,3 +366,50 @@ def test_home_in_the_folder_of_a_run(toy, tiny_panet, tmp_path, monkeypatch):
     fit(tiny_panet, toy, (1, 2), config, out="~/run", progress=False)
     assert {"checkpoint.pt", "log.csv", "config.json"} <= {path.name for path in (tmp_path / "run").iterdir()}
     assert not (tmp_path / "~").exists()
+
+
+@pytest.mark.parametrize("stop", ["before the first step", "in the midst"])
+def test_known_things_are_learned_once(toy, tmp_path, stop):
+    """Interrupted between heads and decoder, or later, a WhichNet goes on to the same bits, with the heads that it had."""
+    whole = tmp_path / "whole", *run_whichnet(toy, tmp_path / "whole")
+    state = load_checkpoint(tmp_path / "whole" / "checkpoint.pt")
+    assert [row["step"] for row in state["rows"]] == list(range(7)) and state["rows"][0]["seconds"] > 0
+    with pytest.raises(Stop):
+        run_whichnet(toy, tmp_path / "run", report=stop_at(1 if stop == "before the first step" else 3))
+    assert load_checkpoint(tmp_path / "run" / "checkpoint.pt")["step"] == (0 if stop == "before the first step" else 2)
+    assert_same(tmp_path / "run", *run_whichnet(toy, tmp_path / "run", resume=True), whole)
+
+
+def test_no_head_learns_from_images_of_what_it_leaves_out(toy, monkeypatch):
+    """And each learns: on images that it knows, a plain loss below that of its start."""
+    from fsslib.training import known
+    seen, picture, fit_one = [], EpisodeTensors.picture, known._fit
+    monkeypatch.setattr(known, "_fit", lambda *arguments: (seen.append([]), fit_one(*arguments)))
+    monkeypatch.setattr(EpisodeTensors, "picture", lambda self, index: (seen[-1].append(index), picture(self, index))[1])
+    model, _ = run_whichnet(toy, None)
+    assert len(model.known) == len(seen) == 4
+    for head, indices in zip(model.known, seen):
+        left = set(BASE) - set(head.classes.tolist())
+        assert len(left) in (0, 1, 2) and not (toy.areas[indices][:, sorted(left)] > 0).any()
+        assert (toy.areas[indices][:, head.classes.tolist()] > 0).any(0).all()
+        assert (head.spread != 1).all() and not any(p.requires_grad for p in head.parameters())
+    losses = []
+    for steps in (1, 60):
+        torch.manual_seed(0)
+        model = build_model("whichnet", "tiny", None, width=6)
+        fit(model, toy, BASE, replace(QUICK, steps=steps, validate_every=0), progress=False)
+        losses.append(known_loss(model, toy))
+    assert losses[1] < 0.8 * losses[0]
+
+
+@torch.no_grad()
+def known_loss(model, toy):
+    """Cross-entropy of the last head on the training images, by hand."""
+    head, found = model.known[-1], []
+    for i in split_validation(toy, QUICK.validation)[0][:12]:
+        x, label = image_to_input(toy.image(i), 40, "pad"), mask_to_input(toy.mask(i), 40, "pad").numpy()
+        logits = head(model.encoders[0](x[None]))
+        share = torch.log_softmax(torch.nn.functional.interpolate(logits, (40, 40), mode="bilinear", align_corners=True), 1)[0].numpy()
+        for position, c in [(0, 0), *enumerate(head.classes.tolist(), 1)]:
+            found += (-share[position][label == c]).tolist()
+    return np.mean(found)

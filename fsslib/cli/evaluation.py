@@ -61,8 +61,8 @@ def evaluate(context, dataset, root, fold, classes, shots, ways, size, protocol,
                          "a protocol that pads", "Leave it out, or choose --protocol pfenet.")
     if not control:
         refuse_no_extractor(model, described["extractor"], checkpoint)
-    if maps and model == "panet":
-        raise InputError("--maps", "panet", "pfenet or qgnet, which have region maps", "Choose another --model.")
+    if maps and model not in ("pfenet", "qgnet"):
+        raise InputError("--maps", model, "pfenet or qgnet, which have region maps", "Choose another --model.")
     network, state = None if control else build(model, backbone, weights, **described), {}
     if checkpoint:
         state = load_checkpoint(checkpoint, network.architecture)
@@ -71,8 +71,8 @@ def evaluate(context, dataset, root, fold, classes, shots, ways, size, protocol,
     asked = asked or own_classes(pictures)
     if checkpoint:
         refuse_seen(checkpoint, state, pictures, asked)
-    drawn = protocol_episodes(pictures, asked, shots, protocol, ways, episodes, seed or None,
-                              _held_out(pictures, state) if images == "held-out" else None)
+    held = _held_out(pictures, state) if images == "held-out" else None
+    drawn = protocol_episodes(pictures, asked, shots, protocol, ways, episodes, seed or None, held)
     told = about(context, pictures.digest)
     part = f"-{len(asked)}classes" if classes else "" if dataset == "folder" else f"-fold{fold}"
     named = {} if classes or dataset == "folder" else {"fold": fold}
@@ -96,10 +96,11 @@ def evaluate(context, dataset, root, fold, classes, shots, ways, size, protocol,
             return
         from ..episodes.annotations import annotator
         from ..evaluation import evaluate as run
-        steps = [row["seconds"] for row in state.get("rows", ()) if "seconds" in row]
-        trained = {"training_seconds": round(sum(steps), 1), "training_steps": len(steps)} if steps else {}
+        steps = [row for row in state.get("rows", ()) if "loss" in row]
+        seconds = sum(row.get("seconds", 0) for row in state.get("rows", ()))          # those before the first step, too
+        trained = {"training_seconds": round(seconds, 1), "training_steps": len(steps)} if steps else {}
         result = run(network, drawn, asked, protocol, size, annotator(annotation), bank, out, about=told, resize=resize,
-                     masks=save_masks, support_test=support_test, **named, annotation=annotation,
+                     masks=save_masks, support_test=_support_lists(pictures, asked, shots, held, state) if support_test else None, **named, annotation=annotation,
                      weights=Path(weights).name, checkpoint=checkpoint and checkpoint.name, **trained)
     _tell(result, pictures, drawn, out)
 
@@ -112,6 +113,15 @@ def _tell(result, pictures, drawn, out):
             found = result["support_test"][kind][value]
             tell_one(name, found["value"], found["interval"], f"   {says}")
     click.echo(f"{len(drawn)} episodes in {result['seconds']:.0f} s; {out / 'result.json'}")
+
+
+def _support_lists(pictures, asked, shots, held, state):
+    """The support test's; of ``held`` images only those without classes that are neither learned nor asked for, a fold's own."""
+    from ..episodes.support_test import SupportLists
+    if held is not None:
+        others = [c for c in range(1, len(pictures.class_names) + 1) if c not in state["data"]["classes"] and c not in asked]
+        held = held[~(pictures.areas[held][:, others] > 0).any(1)]
+    return SupportLists(pictures, asked, shots, held)
 
 
 def _held_out(pictures, state):

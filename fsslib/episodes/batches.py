@@ -19,7 +19,7 @@ class EpisodeBatch:
 
     ``support_images`` float32 (B,N,K,3,S,S) in 0..1 · ``support_masks`` uint8 (B,N,K,S,S): 1 this way's class,
     0 background, 255 neither (another way's object, or not annotated) · ``query_images`` float32 (B,3,S,S) ·
-    ``query_masks`` int64 (B,S,S): 0 background, n = way n, 255 ignored.
+    ``query_masks`` int64 (B,S,S): 0 background, n = way n, 255 ignored · ``class_ids`` int64 (B,N): what the ways are.
 
     With a frozen encoder, ``support_features`` (B,N,K,C,h,w) and ``query_features`` (B,C,h,w) may stand in for
     the images (``models.ModelBank``); the other pair is None. A model of several networks looks at the support with the first
@@ -31,6 +31,7 @@ class EpisodeBatch:
     query_images: torch.Tensor = None
     support_features: torch.Tensor = None
     query_features: torch.Tensor = None
+    class_ids: torch.Tensor = None
 
     def to(self, device):
         """The same batch on a device."""
@@ -92,6 +93,11 @@ class EpisodeTensors(torch.utils.data.Dataset):
             self._masks[key] = mask
         return mask
 
+    def picture(self, index):
+        """(image or, with a bank, features, class ids uint8 (S,S) with 255 for void and padding) in a view that torch's generator
+        draws: an image by itself, for what learns from no episode."""
+        return self._read(index, self.bank and self.bank.support, 255)
+
     def _draw_view(self):
         if self.views == 0:
             return fresh()
@@ -111,6 +117,7 @@ class EpisodeTensors(torch.utils.data.Dataset):
                                                for way, indices in zip(masks, episode.support)]))
         kind = "images" if self.bank is None else "features"
         return EpisodeBatch(support_masks=masks[None], query_masks=query_labels(query_mask, episode.class_ids)[None],
+                            class_ids=torch.tensor([episode.class_ids]),
                             **{f"support_{kind}": support, f"query_{kind}": query[None]})
 
     @staticmethod

@@ -26,6 +26,10 @@ class _Draw:
     def __init__(self, seed, i):
         self._random = random.Random((int(seed) << 40) + int(i))
 
+    def chance(self):
+        """A number from 0 to below 1."""
+        return self._random.random()
+
     def sample(self, items, count):
         """``count`` different items, uniformly, in random order."""
         items = list(items)

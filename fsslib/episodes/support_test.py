@@ -16,20 +16,22 @@ SEEDS = {"crowded": 1, "wrong": 2, "absent": 3, "present": 4}
 
 
 class SupportLists:
-    """The four EpisodeLists for ``classes`` of a data set, and ``too_few``: classes that have not ``shots`` + 1 images with as many
+    """The four EpisodeLists for ``classes`` of a data set, from ``images`` (indices, by default all), and ``too_few``: classes that have not ``shots`` + 1 images with as many
     pixels as PFENet's rule asks of a VOC photo, 2 048."""
 
-    def __init__(self, dataset, classes, shots):
+    def __init__(self, dataset, classes, shots, images=None):
         self.dataset, self.shots = dataset, shots
         self.least = max(1, round(get_protocol("pfenet").min_area * dataset.area_scale))
         self.large = dataset.areas >= self.least                                 # (N, C+1)
         self.large[:, 0] = False
+        allowed = np.isin(np.arange(len(self.large)), range(len(self.large)) if images is None else images)
+        self.large &= allowed[:, None]
         count = self.large.sum(0)
         self.classes = [c for c in classes if count[c] > shots]
         self.too_few = [c for c in classes if c not in self.classes]
         self.crowded = self._crowded()
         self.wrong, self.wrong_of = self._wrong()                                # wrong_of: numbers of their crowded episodes
-        self.absent = self._of_each("absent", lambda c: dataset.areas[:, c] == 0)
+        self.absent = self._of_each("absent", lambda c: allowed & (dataset.areas[:, c] == 0))
         self.present = self._of_each("present", lambda c: self.large[:, c])
 
     def _episode(self, c, query, draw):

@@ -38,15 +38,15 @@ def protocol_episodes(dataset, classes, shots, protocol="pfenet", ways=1, episod
 
 
 def evaluate(model, episodes, classes, protocol="pfenet", size=None, annotate=None, bank=True, out=None, batch=4,
-             device=None, progress=True, about=None, masks=None, resize=None, support_test=False, **described):
+             device=None, progress=True, about=None, masks=None, resize=None, support_test=None, **described):
     """Scores a model on an EpisodeList and returns the result; with ``out``, also writes ``out/result.json``.
 
     ``classes``: the ids that the mean runs over · ``protocol``: decides the input geometry and the scored resolution ·
     ``size``: input px, default the protocol's · ``annotate``: see ``batches.EpisodeTensors`` · ``bank``: True computes
     each image's features once for this run (identical scores); a ModelBank is used as it is; False runs the networks
     for every image of every episode · ``masks``: a folder that receives every answer as a PNG (``masks.py``) ·
-    ``resize``: the input geometry, default the protocol's · ``support_test``: also ask whether the answers depend on the support
-    (``support.py``), for episodes of one way · ``about``: {"command", "job"} of the result, as the command
+    ``resize``: the input geometry, default the protocol's · ``support_test``: SupportLists; also ask whether the answers depend on
+    the support (``support.py``), for episodes of one way · ``about``: {"command", "job"} of the result, as the command
     line tells them · ``described``: more entries for ``config``.
 
     The result holds config, versions, hardware, seconds, digests of data, episodes and weights, and the scores in
@@ -76,10 +76,8 @@ def evaluate(model, episodes, classes, protocol="pfenet", size=None, annotate=No
         data = EpisodeTensors(episodes, size, resize, annotate=annotate, bank=bank or None)
         scores, extra = _score(model, data, EpisodeScores(classes, rules.absent), rules.scored, batch, device, progress, masks)
         if support_test:
-            from ..episodes.support_test import SupportLists
             from .support import run_support_test            # which builds on this file
-            lists = SupportLists(dataset, scores.classes, len(episodes[0].support[0]))
-            extra["support_test"] = run_support_test(model, lists, size, resize, bank or None, batch, device, progress)
+            extra["support_test"] = run_support_test(model, support_test, size, resize, bank or None, batch, device, progress)
     finally:
         if own_bank:
             own_bank.close()

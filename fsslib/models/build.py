@@ -5,7 +5,7 @@ import torch
 from ..basics.errors import InputError
 from .backbones import build_backbone
 
-MODELS = ("panet", "pfenet", "qgnet")
+MODELS = ("panet", "pfenet", "qgnet", "whichnet")
 
 
 def model_class(name):
@@ -13,7 +13,8 @@ def model_class(name):
     from .panet import PANet
     from .pfenet import PFENet
     from .qgnet import QGNet
-    classes = dict(zip(MODELS, (PANet, PFENet, QGNet)))
+    from .whichnet import WhichNet
+    classes = dict(zip(MODELS, (PANet, PFENet, QGNet, WhichNet)))
     if name not in classes:
         raise InputError("model", repr(name), f"one of {', '.join(MODELS)}", "Correct the name.")
     return classes[name]

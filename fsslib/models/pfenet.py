@@ -50,7 +50,7 @@ class PFENet(nn.Module):
         self.encoders = [Encoder(backbone, ("layer3", "layer2", "layer4"))]
         mid = backbone.channels["layer3"] + backbone.channels["layer2"]
         self.reduce_query, self.reduce_support = (reduction(mid, width, dropout) for _ in range(2))
-        self.fem = FEM(self.count_maps(), width, bins)
+        self.fem, self.level = FEM(self.count_maps(), width, bins), nn.Identity()
         for part in (self.reduce_query, self.reduce_support, *([self.fem] if start == "he" else [])):
             he_initialised(part)
 
@@ -74,8 +74,8 @@ class PFENet(nn.Module):
         q = self.reduce_query(self.mid_level(layer3, layer2))                           # (B, W, h, w)
         s = self.reduce_support(self.mid_level(s3, s2).flatten(0, 1)).unflatten(0, (B, K))
         prototype = masked_average(s, m, EPSILON).mean(1) * (not self.blind)            # (B, W)
-        maps = self.region_maps(support, query, masks)
-        logits, auxiliary = self.fem(q, prototype, torch.cat([q[:, :0], *maps.values()], 1))
+        maps = self.region_maps(support, query, masks, batch.class_ids)
+        logits, auxiliary = self.fem(q, prototype, self.level(torch.cat([q[:, :0], *maps.values()], 1)))
         target = batch.query_masks
         output = EpisodeOutput(resized(logits, target.shape[-2:]), maps=maps)           # (B, 2, S, S)
         if self.training:
@@ -87,8 +87,8 @@ class PFENet(nn.Module):
         """(...,C,h,w): what the decoder reduces, layer3 first."""
         return torch.cat([layer3, layer2], -3) * self.backbone.mid_scale
 
-    def region_maps(self, support, query, masks):
-        """dict name -> (B,1,h,w) in 0..1, from features (B,K,C,h,w), (B,C',h,w) and masks (B,K,S,S)."""
+    def region_maps(self, support, query, masks, class_ids=None):
+        """dict name -> (B,1,h,w) in 0..1, from features (B,K,C,h,w), (B,C',h,w), masks (B,K,S,S) and what they show, (B,1) or None."""
         if not self.guided:
             return {}
         (q3, _, q_high), (s3, _, s_high) = self.encoders[0].split(query), self.encoders[0].split(support)

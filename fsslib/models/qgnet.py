@@ -48,8 +48,8 @@ class QGNet(PFENet):
     def count_maps(self):
         return super().count_maps() + int(self.prior)
 
-    def region_maps(self, support, query, masks):
-        maps = super().region_maps(support, query, masks)
+    def region_maps(self, support, query, masks, class_ids=None):
+        maps = super().region_maps(support, query, masks, class_ids)
         if self.prior:
             own = sum(self.encoders[0].channels)
             (_, _, x), (p,) = self.encoders[0].split(query), self.encoders[1].split(query[:, own:])   # (B, C_p, h, w)

@@ -65,3 +65,12 @@ def test_a_class_without_enough_images_is_named(toy, monkeypatch):
     few = int((toy.areas[:, 1] > 0).sum())
     lists = SupportLists(toy, (1, 2), few)
     assert 1 in lists.too_few and all(e.class_ids[0] != 1 for e in lists.crowded)
+
+
+def test_only_allowed_images(shapes):
+    allowed = np.flatnonzero(np.arange(len(shapes)) % 2)
+    lists = SupportLists(shapes, (1, 2, 3), 2, allowed)
+    for found in (lists.crowded, lists.wrong, lists.absent, lists.present):
+        assert len(found) and {i for e in found for i in (e.query, *e.support[0])} <= set(allowed)
+    whole = {(e.query, e.class_ids) for e in SupportLists(shapes, (1, 2, 3), 2).crowded}
+    assert {(e.query, e.class_ids) for e in lists.crowded} == {(i, c) for i, c in whole if i % 2}

@@ -67,7 +67,7 @@ def test_what_is_told_beside_the_numbers(toy):
 
 
 def test_it_is_part_of_a_result_and_can_be_paired(toy):
-    result, other = (run(model, drawn(toy), size=64, support_test=True)["support_test"] for model in (Oracle(), Constant()))
+    result, other = (run(model, drawn(toy), size=64, support_test=SupportLists(toy, CLASSES, 1))["support_test"] for model in (Oracle(), Constant()))
     assert values(result) == values(answered(Oracle(), toy))
     for name in MEASURES:
         gap, (low, high) = Measure(result, name).difference(Measure(other, name))
@@ -75,7 +75,7 @@ def test_it_is_part_of_a_result_and_can_be_paired(toy):
     with pytest.raises(InputError, match="different episodes"):
         Measure(result, "empty").difference(Measure(other, "lost"))
     with pytest.raises(InputError, match="2 ways"):
-        run(Oracle(), drawn(toy, ways=2), support_test=True)
+        run(Oracle(), drawn(toy, ways=2), support_test=SupportLists(toy, CLASSES, 1))
 
 
 def test_features_kept_in_a_bank_change_nothing(toy, tiny_panet):

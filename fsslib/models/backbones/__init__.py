@@ -14,7 +14,7 @@ from .vit import TRANSFORMERS, ViT
 from .weights import fitted, imagenet_weights, misfit, read_weights
 
 LITES = {f"efficientnet_lite{n}": functools.partial(EfficientNetLite, n) for n in (0, 1, 2)}
-BACKBONES = {**LITES, "vgg16": VGG16, **{f"resnet{depth}": functools.partial(ResNet, depth) for depth in (18, 50, 101)}, "tiny": Tiny}
+BACKBONES = {"vgg16": VGG16, **{f"resnet{depth}": functools.partial(ResNet, depth) for depth in (18, 50, 101)}, **LITES, "tiny": Tiny}
 
 
 def build_backbone(name, weights="imagenet", output_stride=8, batch_norm="eval"):

@@ -1,107 +1,27 @@
 """One training loop for all episodic models: fixed schedule, base classes only, resumed to the same result."""
 
 import contextlib
-import hashlib
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from .basics.checkpoints import refuse_infinite, restore, save_checkpoint
-from .basics.config import at_least, finite
-from .basics.engine import agreed, loader, start
-from .basics.errors import InputError
-from .basics.interrupts import held
-from .basics.logs import RunLog, refuse_other_files
-from .basics.seeds import stream
-from .basics.storage import writable_folder
-from .episodes.batches import EpisodeTensors, collate
-from .episodes.protocols import get_protocol
-from .episodes.sampler import EpisodeSampler
-from .episodes.transforms import check_geometry
-from .evaluation.scoring import evaluate
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """``steps``: optimiser steps · ``batch``: episodes a step and device · ``size``: input px · ``protocol``: rules
-    that draw training queries and decide the input geometry · ``optimizer``: ``"sgd"`` with ``momentum``, or
-    ``"adamw"``; both with ``lr`` and ``weight_decay`` ·
-    ``lr_times_ten``: ten times ``lr``, which PFENet's and QGNet's released code does (``index_split=-1``), whatever
-    their papers say · ``schedule``: ``"step"`` (x0.1 at a third and two thirds, PANet) or ``"poly"`` ((1 - t/T)^0.9,
-    PFENet) · ``views``: see ``batches.EpisodeTensors`` ·
-    ``validation``: share of the training images held out; their base-class episodes are the only ones a choice may
-    rest on · ``validate_every``: steps, 0 for never · ``checkpoint_every``: steps."""
-    steps: int = 1000
-    batch: int = 4
-    shots: int = 1
-    ways: int = 1
-    size: int = 225
-    protocol: str = "panet"
-    optimizer: str = "sgd"
-    lr: float = 1e-3
-    lr_times_ten: bool = False
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    schedule: str = "step"
-    seed: int = 0
-    views: int = 2
-    validation: float = 0.1
-    validate_every: int = 100
-    validation_episodes: int = 100
-    checkpoint_every: int = 50
-    precision: str = "auto"
-    devices: int = 1
-
-
-def learning_rate(config, step):
-    """The rate at ``step`` 0..steps-1 of a fixed schedule."""
-    lr = config.lr * (10 if config.lr_times_ten else 1)
-    if config.schedule == "poly":
-        return lr * (1 - step / config.steps) ** 0.9
-    if config.schedule == "step":
-        return lr * 0.1 ** (3 * step // config.steps)
-    raise InputError("schedule", repr(config.schedule), "'step' or 'poly'", "Correct the name.")
-
-
-def build_optimizer(model, config):
-    """The optimiser of everything in ``model`` that learns; an unknown name raises InputError."""
-    learning = [p for p in model.parameters() if p.requires_grad]
-    if config.optimizer == "sgd":
-        return torch.optim.SGD(learning, config.lr, config.momentum, weight_decay=config.weight_decay)
-    if config.optimizer == "adamw":
-        return torch.optim.AdamW(learning, config.lr, weight_decay=config.weight_decay)
-    raise InputError("optimizer", repr(config.optimizer), "'sgd' or 'adamw'", "Correct the name.")
-
-
-def check_config(config):
-    """Raises InputError for a number that no training can use."""
-    at_least(config, steps=1, batch=1, validate_every=0, validation_episodes=1, checkpoint_every=1, devices=1)
-    finite(config, "lr", "momentum", "weight_decay")
-    if not 0 <= config.validation < 1 or (config.validate_every and not config.validation):
-        raise InputError("validation", repr(config.validation), "a share above 0 and below 1",
-                         "Correct it, or set validate_every to 0.")
-    if not 0 <= config.seed < 2 ** 31:
-        raise InputError("seed", repr(config.seed), "0..2147483647", "Choose a smaller seed.")
-    check_geometry(config.size, get_protocol(config.protocol).resize)
-    learning_rate(config, 0)
-    build_optimizer(torch.nn.Linear(1, 1), config)
-
-
-def split_validation(dataset, share):
-    """(training indices, validation indices): an image's side depends on its id alone, never on a seed."""
-    held_out = np.array([int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) < share * 2 ** 32 for name in dataset.ids], bool)
-    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
-
-
-def halves(dataset, classes):
-    """(indices to learn from, indices to test on): of the images that show one of ``classes``, which a training does not
-    learn, half are tested, by their id. For choices that rest on base classes alone."""
-    shows = (dataset.areas[:, list(classes)] > 0).any(1)
-    half = np.array([hashlib.sha256(f"choice {name}".encode()).digest()[0] < 128 for name in dataset.ids])
-    return np.flatnonzero(~(shows & half)), np.flatnonzero(shows & half)
+from ..basics.checkpoints import refuse_infinite, restore, save_checkpoint
+from ..basics.engine import agreed, loader, start
+from ..basics.errors import InputError
+from ..basics.interrupts import held
+from ..basics.logs import RunLog, refuse_other_files
+from ..basics.seeds import stream
+from ..basics.storage import writable_folder
+from ..episodes.batches import EpisodeTensors, collate
+from ..episodes.crowded import CrowdedSampler
+from ..episodes.sampler import EpisodeSampler
+from ..evaluation.scoring import evaluate
+from .config import TrainingConfig, build_optimizer, check_config, learning_rate
+from .known import fit_known
+from .split import split_validation
 
 
 def curve(rows):
@@ -135,8 +55,9 @@ def fit(model, dataset, classes, config=TrainingConfig(), out=None, resume=False
     fabric = start(config.devices, config.precision)
     train_images, validation_images = (part if images is None else np.intersect1d(part, images)
                                        for part in split_validation(dataset, config.validation))
-    sampler = EpisodeSampler(dataset, classes, config.shots, config.seed, config.protocol, config.ways,
-                             images=train_images, exclude=novel, shuffle=True)
+    kind = CrowdedSampler if config.crowded or config.absent else EpisodeSampler
+    sampler = kind(dataset, classes, config.shots, config.seed, config.protocol, config.ways, images=train_images, exclude=novel,
+                   shuffle=True, **({"crowded": config.crowded, "absent": config.absent} if kind is CrowdedSampler else {}))
     validation = None
     if config.validate_every:
         try:
@@ -158,17 +79,31 @@ def fit(model, dataset, classes, config=TrainingConfig(), out=None, resume=False
                          "Go on with it (--resume), give another --out, or delete it.")
     if checkpoint and not checkpoint.exists():
         refuse_other_files(checkpoint.parent, config)
-    engine, optimizer = fabric.setup(model, optimizer)         # from here on the model lies on its device
+    tensors = EpisodeTensors(sampler, config.size, sampler.protocol.resize, config.views, config.seed, bank=bank)
     if bank is not None:
-        _fill_bank(bank, model, dataset, sampler, validation, config)
-    if resume and checkpoint and checkpoint.exists():          # after setup: the momentum must lie on the device
+        _fill_bank(bank, model.to(fabric.device), dataset, sampler, validation, config)
+    resumed, before = bool(checkpoint and checkpoint.exists()), {"step": 0}
+    if hasattr(model, "known") and not resumed and not len(model.known):      # before the setup, which gives all devices the same
+        began = time.perf_counter()
+        fit_known(model.to(fabric.device), tensors, sampler.images, sampler.classes, config, progress and fabric.is_global_zero)
+        before["seconds"] = time.perf_counter() - began
+    engine, optimizer = fabric.setup(model, optimizer)         # from here on the model lies on its device
+    if resumed:                                                # after setup: the momentum must lie on the device
         first, rows = restore(checkpoint, model, optimizer, config, data)
     log = RunLog(out, rows, config, first, ("val_miou", "val_distance")) if out and fabric.is_global_zero else None
-    if validation and not rows and fabric.is_global_zero:
-        rows.append({"step": 0, **_validate(model, validation, drawn.classes, config, fabric.device, bank)})
-        if log:
-            log.add(rows[0])
-    tensors = EpisodeTensors(sampler, config.size, sampler.protocol.resize, config.views, config.seed, bank=bank)
+
+    def keep(step):
+        save_checkpoint(checkpoint, architecture=model.architecture, config=asdict(config), data=data, step=step,
+                        model=model.state_dict(), optimizer=optimizer.state_dict(), rows=rows)
+
+    if not resumed and fabric.is_global_zero:
+        before |= _validate(model, validation, drawn.classes, config, fabric.device, bank) if validation else {}
+        if len(before) > 1:
+            rows.append(before)
+        if log and rows:
+            log.add(before)
+        if log and "seconds" in before:
+            keep(0)
     batches = loader(tensors, fabric, config.batch, first, config.steps, collate)
     bar = tqdm(range(first, config.steps), desc="train", unit="step", initial=first, total=config.steps,
                disable=not progress or not fabric.is_global_zero)
@@ -199,8 +134,7 @@ def fit(model, dataset, classes, config=TrainingConfig(), out=None, resume=False
             if log:
                 log.add(row)
                 if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps or stopped:
-                    save_checkpoint(checkpoint, architecture=model.architecture, config=asdict(config), data=data,
-                                    step=step + 1, model=model.state_dict(), optimizer=optimizer.state_dict(), rows=rows)
+                    keep(step + 1)
             if stopped and step + 1 < config.steps:
                 fabric.barrier()
                 stop.deliver()

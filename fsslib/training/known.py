@@ -1,0 +1,61 @@
+"""Known things are learned first: plain segmentation of the base classes, on features that are kept (``models/known.py``)."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from tqdm.auto import tqdm
+
+from ..basics.seeds import stream
+from .config import learning_rate
+
+BATCH, LR, MEASURED = 16, 2e-3, 150    # images a step, and for the channels' spread
+COARSE = 2                   # labels count at every second pixel
+
+
+def fit_known(model, tensors, images, classes, config, progress=True):
+    """Builds and trains ``model.known`` for the class ids ``classes``: every head for ``config.steps`` steps, on those of
+    ``images`` (indices) that show none of what it leaves out. ``tensors``: the EpisodeTensors of the training, for their views.
+    AdamW at 0.002 with the decoder's schedule and weight decay; its seed alone decides, whatever the decoder draws afterwards.
+    """
+    model.known.build(classes)
+    device, areas = next(model.parameters()).device, tensors.episodes.dataset.areas
+    model.known.to(device)
+    for number, head in enumerate(model.known):
+        learned = head.classes.tolist()
+        left = [c for c in classes if c not in learned]
+        allowed = [i for i in images if not (areas[i, left] > 0).any()]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(stream(config.seed, number))
+            _fit(model, head, tensors, allowed, config, device,
+                 tqdm(range(config.steps), desc=f"known things, {number + 1} of {len(model.known)}", unit="step", disable=not progress))
+
+
+def _fit(model, head, tensors, images, config, device, steps):
+    position = np.zeros(256, np.int64)
+    position[255], position[head.classes.tolist()] = 255, np.arange(1, 1 + len(head.classes))
+
+    def drawn(count):
+        """(features (B,C,h,w), labels int64 (B,S',S'): 0 nothing known, the head's number of a class, 255 ignored)."""
+        at = torch.randint(len(images), (min(count, len(images)),)).tolist()
+        pictures, masks = zip(*(tensors.picture(images[i]) for i in at))
+        x = torch.stack(pictures).to(device)
+        with torch.no_grad():
+            x = model.encoders[0](x) if tensors.bank is None else x
+        labels = position[torch.stack(masks)[:, ::COARSE, ::COARSE].numpy()]
+        return x.float(), torch.from_numpy(labels).to(device)
+
+    for module in (head.hidden, head.embedding, head.classify):
+        module.reset_parameters()                                        # from this seed, whatever was drawn before
+    head.spread.copy_(drawn(MEASURED)[0].std((0, 2, 3)).clamp_min(1e-6))
+    learning = head.requires_grad_(True).parameters()
+    optimizer = torch.optim.AdamW(learning, LR, weight_decay=config.weight_decay)
+    head.train()
+    for step in steps:
+        x, y = drawn(BATCH)
+        loss = F.cross_entropy(F.interpolate(head(x), y.shape[1:], mode="bilinear", align_corners=True), y, ignore_index=255)
+        optimizer.param_groups[0]["lr"] = learning_rate(config, step) / learning_rate(config, 0) * LR
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        steps.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
+    head.requires_grad_(False).eval()
