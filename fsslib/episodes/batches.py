@@ -45,10 +45,12 @@ class EpisodeBatch:
 @dataclass
 class EpisodeOutput:
     """``logits`` float (B,1+N,S,S) at input size, channel 0 background · ``losses``: dict name -> scalar, summed for
-    training, empty in eval mode · ``maps``: dict name -> tensor of what the model looked at, for pictures."""
+    training, empty in eval mode · ``maps``: dict name -> tensor of what the model looked at, for pictures · ``presence``: float (B,)
+    of a model that tells whether the class is in the query at all, above 0 yes; ``logits`` answer where, if so."""
     logits: torch.Tensor
     losses: dict = field(default_factory=dict)
     maps: dict = field(default_factory=dict)
+    presence: torch.Tensor = None
 
 
 class EpisodeTensors(torch.utils.data.Dataset):

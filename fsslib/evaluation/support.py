@@ -35,7 +35,8 @@ def run_support_test(model, lists, size, resize, bank=None, batch=4, device=torc
     ``crowded``: ``auc``, ``marked``, ``iou_asked``, ``iou_other`` (``metrics.crowded_values``), and with another class of the
     query as the support ``auc_wrong`` (of the same asked object: the lower, the more the support counts; equal to ``auc``: it
     does not) and ``unmoved``, the IoU of both answers · ``absent``: ``false_area`` and ``empty``, the share of empty answers ·
-    ``present``: ``lost``, the share of empty answers, and ``presence``, how often its presence score lies above that of a picture
+    (so is one of a model that says "not there", ``EpisodeOutput.presence``) · ``present``: ``lost``, the share of empty answers, and
+    ``presence``, how often its presence score lies above that of a picture
     without the class (AUROC; its interval draws the present ones) · ``rows``: the single episodes.
     """
     if not len(lists.crowded) or not len(lists.absent):
@@ -46,29 +47,31 @@ def run_support_test(model, lists, size, resize, bank=None, batch=4, device=torc
         bank.fill([e.query for e in drawn], [j for e in drawn for j in e.support[0]], progress=progress)
 
     def margins(episodes, name):
-        """Yields (number, float32 (H,W)) at the query image's own size."""
+        """Yields (number, float32 (H,W) at the query image's own size, what the model says of the class's presence or None)."""
         data = EpisodeTensors(episodes, size, resize, bank=bank)
         for at, _, output in outputs(model, data, batch, device, progress, name):
             for b, logits in enumerate(output.logits.cpu()):
                 shape = lists.dataset.mask(episodes[at + b].query).shape
-                yield at + b, to_truth(logits[1:] - logits[:1], shape, resize)[0].numpy()
+                there = None if output.presence is None else float(output.presence[b])
+                yield at + b, to_truth(logits[1:] - logits[:1], shape, resize)[0].numpy(), there
 
     rows, firsts = {"crowded": [], "absent": [], "present": []}, {}
-    for number, margin in margins(lists.crowded, "crowded"):
+    for number, margin, _ in margins(lists.crowded, "crowded"):
         episode = lists.crowded[number]
         rows["crowded"].append(_row(lists, episode, crowded_values(margin, *lists.regions(episode))))
         if number % DRAWS == 0:
             firsts[number] = margin > 0
-    for number, margin in margins(lists.wrong, "wrong support"):
+    for number, margin, _ in margins(lists.wrong, "wrong support"):
         first = lists.wrong_of[number]
         asked, other, _ = lists.regions(lists.crowded[first])
         before, after = firsts[first], margin > 0
         rows["crowded"][first][2].update(auc_wrong=auc(margin[asked], margin[other]),
                                          unmoved=float((before & after).sum() / max((before | after).sum(), 1)))
-    for kind, first in (("absent", lambda m: {"false_area": share(m), "empty": float(share(m) < EMPTY)}),
-                        ("present", lambda m: {"lost": float(share(m) < EMPTY)})):
-        for number, margin in margins(getattr(lists, kind), kind):
-            rows[kind].append(_row(lists, getattr(lists, kind)[number], {**first(margin), "score": presence(margin)}))
+    for kind, name in (("absent", "empty"), ("present", "lost")):
+        for number, margin, there in margins(getattr(lists, kind), kind):
+            area = 0.0 if there is not None and there <= 0 else share(margin)
+            values = {name: float(area < EMPTY), "score": presence(margin) if there is None else there}
+            rows[kind].append(_row(lists, getattr(lists, kind)[number], values | ({"false_area": area} if kind == "absent" else {})))
     for _, c, values in rows["present"]:
         without = [other["score"] for _, of, other in rows["absent"] if of == c]
         values["presence"] = auc(np.array([values["score"]]), np.array(without))

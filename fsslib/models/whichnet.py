@@ -5,12 +5,14 @@ shows it hardly asks. Here it gets what tells them apart. Cosines with the suppo
 not stretched to 0..1, so that "nothing here is like it" can be seen; the same between embeddings that learned to tell the
 base classes apart; and where *other* known things are, which takes BAM's idea (Lang et al., CVPR 2022) from the answer into
 the decoder. Trained with ``--crowded``, on queries in which two things stand out.
+It also says whether the class is there at all: a rule of five numbers, what margin and cosines are where the answer is surest,
+fitted on base classes behind the last step (``training.presence``).
 """
 
 import torch
 
 from ..basics.errors import InputError
-from .fem import MAP_SPREAD
+from .fem import MAP_SPREAD, resized
 from .known import KnownHeads
 from .panet import PANet
 from .pfenet import PFENet
@@ -18,6 +20,7 @@ from .prototypes import lower, masked_average
 
 SPARING = 2.0                # a class that the head sees in half of the support's object is not "other" any more
 KNOWN = ("left out", "all", "none")
+SEEN = ("margin", "object", "background", "object, learned", "background, learned")     # what the rule of presence weighs
 
 
 class WhichNet(PFENet):
@@ -29,17 +32,33 @@ class WhichNet(PFENet):
     def __init__(self, backbone, cosines=True, known="left out", width=64, foreground_weight=2.0, **options):
         if known not in KNOWN:
             raise InputError("known", repr(known), f"one of {', '.join(map(repr, KNOWN))}", "Correct the option.")
-        self.cosines, self.uses = cosines, known
+        self.cosines, self.uses, self.judges = cosines, known, cosines and known != "none"
         super().__init__(backbone, width=width, foreground_weight=foreground_weight, **options)
         if not self.frozen:
             raise InputError("frozen", "false", "true, since the heads of known things learn first", "Leave it out.")
         self.known = KnownHeads(sum(self.encoders[0].channels))
         self.level = torch.nn.BatchNorm2d(self.count_maps())          # maps of any backbone, spread as FEM's start expects
         torch.nn.init.constant_(self.level.weight, MAP_SPREAD)
+        self.register_buffer("rule", torch.zeros(len(SEEN) + 1))      # weights of the numbers, and last the bias; 0: not fitted
 
     OPTIONS = {**PFENet.OPTIONS, "cosines": True, "known": "left out", "width": 64, "foreground_weight": 2.0}
-    TRAINING = dict(steps=500, batch=8, optimizer="adamw", lr=0.002, lr_times_ten=False, weight_decay=0.02, schedule="poly",
+    TRAINING = dict(steps=1000, batch=8, optimizer="adamw", lr=0.002, lr_times_ten=False, weight_decay=0.02, schedule="poly",
                     protocol="pfenet", crowded=0.4)
+
+    def forward(self, batch):
+        """As PFENet's, with ``presence`` where the rule was fitted."""
+        output = super().forward(batch)
+        if not self.training and self.rule.any():
+            output.presence = self.evidence(output) @ self.rule[:-1] + self.rule[-1]
+        return output
+
+    @staticmethod
+    def evidence(output):
+        """EpisodeOutput -> (B,5): the margin and four cosines, averaged over places by a softmax of the margin."""
+        size = output.maps["object"].shape[2:]
+        margin = resized(output.logits[:, 1:] - output.logits[:, :1], size)                             # (B, 1, h, w)
+        surest = margin.flatten(2).softmax(2)                                                           # (B, 1, hw)
+        return torch.cat([(surest * x.flatten(2)).sum(2) for x in (margin, *(output.maps[name] for name in SEEN[1:]))], 1)
 
     def count_maps(self):
         return 1 + 2 * self.cosines + 4 * (self.uses != "none")

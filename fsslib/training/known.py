@@ -6,20 +6,21 @@ import torch.nn.functional as F
 from tqdm.auto import tqdm
 
 from ..basics.seeds import stream
-from .config import learning_rate
 
 BATCH, LR, MEASURED = 16, 2e-3, 150    # images a step, and for the channels' spread
 COARSE = 2                   # labels count at every second pixel
+SHARE = 0.4                  # of the decoder's steps: what each head learns for
 
 
 def fit_known(model, tensors, images, classes, config, progress=True):
-    """Builds and trains ``model.known`` for the class ids ``classes``: every head for ``config.steps`` steps, on those of
-    ``images`` (indices) that show none of what it leaves out. ``tensors``: the EpisodeTensors of the training, for their views.
-    AdamW at 0.002 with the decoder's schedule and weight decay; its seed alone decides, whatever the decoder draws afterwards.
+    """Builds and trains ``model.known`` for the class ids ``classes``: every head for ``SHARE`` of ``config.steps``, on those
+    of ``images`` (indices) that show none of what it leaves out. ``tensors``: the EpisodeTensors of the training, for their views.
+    AdamW at 0.002, ``(1 - t/T)^0.9``, the decoder's weight decay; the seed alone decides.
     """
     model.known.build(classes)
     device, areas = next(model.parameters()).device, tensors.episodes.dataset.areas
     model.known.to(device)
+    steps = max(1, round(SHARE * config.steps))
     for number, head in enumerate(model.known):
         learned = head.classes.tolist()
         left = [c for c in classes if c not in learned]
@@ -27,7 +28,7 @@ def fit_known(model, tensors, images, classes, config, progress=True):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stream(config.seed, number))
             _fit(model, head, tensors, allowed, config, device,
-                 tqdm(range(config.steps), desc=f"known things, {number + 1} of {len(model.known)}", unit="step", disable=not progress))
+                 tqdm(range(steps), desc=f"known things, {number + 1} of {len(model.known)}", unit="step", disable=not progress))
 
 
 def _fit(model, head, tensors, images, config, device, steps):
@@ -53,7 +54,7 @@ def _fit(model, head, tensors, images, config, device, steps):
     for step in steps:
         x, y = drawn(BATCH)
         loss = F.cross_entropy(F.interpolate(head(x), y.shape[1:], mode="bilinear", align_corners=True), y, ignore_index=255)
-        optimizer.param_groups[0]["lr"] = learning_rate(config, step) / learning_rate(config, 0) * LR
+        optimizer.param_groups[0]["lr"] = LR * (1 - step / len(steps)) ** 0.9
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

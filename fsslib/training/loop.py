@@ -21,6 +21,7 @@ from ..episodes.sampler import EpisodeSampler
 from ..evaluation.scoring import evaluate
 from .config import TrainingConfig, build_optimizer, check_config, learning_rate
 from .known import fit_known
+from .presence import fit_presence
 from .split import split_validation
 
 
@@ -131,6 +132,8 @@ def fit(model, dataset, classes, config=TrainingConfig(), out=None, resume=False
             if report:
                 report(row)
             stopped = agreed(fabric, stop.asked)
+            if step + 1 == config.steps and getattr(model, "judges", False):
+                fit_presence(model, sampler, tensors, config, fabric.device, progress and fabric.is_global_zero)
             if log:
                 log.add(row)
                 if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps or stopped:

@@ -1,0 +1,46 @@
+"""Is the class there at all? A rule of few numbers, fitted on base classes when the decoder has learned."""
+
+import torch
+import torch.nn.functional as F
+from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
+
+from ..episodes.batches import EpisodeTensors, collate
+from ..episodes.crowded import CrowdedSampler
+
+EPISODES = 600               # half of them with queries that do not show the class
+LOST = 0.1                   # share of the queries with the class that the rule may call empty
+
+
+@torch.no_grad()
+def fit_presence(model, sampler, tensors, config, device, progress=True):
+    """Sets ``model.rule``, weights and bias of ``model.evidence``, by logistic regression on training episodes of ``sampler``, each
+    asked of the head that has left out its class. The bias is then moved until ``LOST`` of the queries that do show it fall below 0.
+    """
+    drawn = CrowdedSampler(sampler.dataset, sampler.classes, config.shots, config.seed + 1, config.protocol, images=sampler.images,
+                           shuffle=True, absent=0.5)
+    episodes = drawn.take(EPISODES)
+    data = EpisodeTensors(episodes, config.size, tensors.resize, bank=tensors.bank)
+    found, model = [], model.eval()
+    for batch in tqdm(DataLoader(data, config.batch, collate_fn=collate), desc="presence", unit="batch", disable=not progress):
+        found.append(model.evidence(model(batch.to(device))).double())
+    shown = torch.tensor([sampler.dataset.areas[e.query, e.class_ids[0]] > 0 for e in episodes], device=device)
+    model.rule.copy_(logistic_rule(torch.cat(found), shown, LOST))
+
+
+def logistic_rule(x, shown, lost):
+    """float64 (n,d), bool (n,) -> (d+1,) weights and bias: of a logistic regression with a small penalty on standardised numbers;
+    the bias such that a share ``lost`` of the shown ones lies below 0."""
+    mean, spread = x.mean(0), x.std(0).clamp_min(1e-9)
+    z, w = (x - mean) / spread, torch.zeros(x.shape[1] + 1, dtype=x.dtype, device=x.device, requires_grad=True)
+    optimizer = torch.optim.LBFGS([w], max_iter=200, line_search_fn="strong_wolfe")
+
+    def loss():
+        optimizer.zero_grad()
+        with torch.enable_grad():
+            value = F.binary_cross_entropy_with_logits(z @ w[:-1] + w[-1], shown.to(x.dtype)) + 1e-3 * w[:-1].square().sum()
+            value.backward()
+        return value
+    optimizer.step(loss)
+    weights = w.detach()[:-1] / spread
+    return torch.cat([weights, -(x[shown] @ weights).quantile(lost)[None]])
