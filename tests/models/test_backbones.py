@@ -153,6 +153,24 @@ def test_transformer_gives_a_vector_for_every_8_px(tmp_path):
         again.high_level(found["layer3"])
 
 
+@pytest.mark.parametrize("name, counts", [("vgg16", (1, 3, 3)), ("resnet50", (4, 6, 3)), ("efficientnet_lite0", (2, 6, 5)), ("tiny", (1, 1, 1))])
+def test_blocks(name, counts):
+    """As many as the network has, of their layer's size; the last one's ReLU, where there is one, is the layer itself."""
+    torch.manual_seed(0)
+    backbone, image = build_backbone(name, None), torch.rand(1, 3, 65, 49)
+    assert tuple(len(backbone.blocks[layer]) for layer in LAYERS) == counts
+    with torch.no_grad():
+        plain, found = backbone(image), backbone(image, blocks=True)
+    assert set(plain) == {*LAYERS, *(["conv5"] if name == "vgg16" else [])}
+    for layer in LAYERS:
+        for block in backbone.blocks[layer]:
+            assert found[block].shape == (1, backbone.channels[block], 9, 7)
+        last = found[backbone.blocks[layer][-1]]
+        torch.testing.assert_close(last if name in ("efficientnet_lite0", "tiny") else last.relu(), plain[layer])
+    if name in ("resnet50", "vgg16"):
+        assert all((found[backbone.blocks[layer][0]] < 0).any() for layer in ("layer3", "layer4"))     # before the ReLU
+
+
 @pytest.mark.parametrize("rule, moves", [("eval", False), ("train", True)])
 def test_batch_norm(rule, moves):
     backbone = build_backbone("tiny", None, batch_norm=rule)

@@ -22,8 +22,8 @@ def build_backbone(name, weights="imagenet", output_stride=8, batch_norm="eval")
 
     ``name``: ``efficientnet_lite0`` to ``2`` (timm), ``vgg16``, ``resnet18``, ``resnet50``, ``resnet101`` (torchvision), ``tiny``, or
     timm's name of a plain vision transformer, such as ``vit_small_patch14_dinov2``. ``weights``: ``"imagenet"``, a path
-    (``.safetensors``, or ``.pth`` read without unpickling code), or None for a random start. ``output_stride``: 8, what every episodic model expects, or 32 (no dilation). Raises InputError
-    for an unknown name, missing weights or weights of another network.
+    (``.safetensors``, or ``.pth`` read without unpickling code), or None for a random start. ``output_stride``: 8, what every
+    episodic model expects, or 32 (no dilation). Raises InputError for an unknown name, missing weights or those of another network.
     """
     if name not in BACKBONES and not name.startswith(TRANSFORMERS):
         raise InputError("backbone", repr(name), f"one of {', '.join(BACKBONES)}, or timm's name of a vision transformer (vit_...)",

@@ -13,7 +13,9 @@ class Backbone(nn.Module):
     """``images`` float (B,3,H,W) in 0..1 -> dict of feature maps (B,C,h,w), named ``LAYERS``, about H/8 x W/8.
 
     ``output_stride``: 8, or 32 for the network as it was made for classification (contrastive pretraining; the
-    weights are the same, the maps coarser and far cheaper) · ``channels``: dict map name -> C ·
+    weights are the same, the maps coarser and far cheaper) · ``channels``: dict map name -> C, those of ``blocks`` too ·
+    ``blocks``: dict layer -> names of the maps that its single blocks give, before their ReLU and of the layer's own size, the
+    layer itself where there are none; computed only when a forward pass is asked for them (``blocks=True``) ·
     ``prototype_maps``: the maps PANet compares · ``mid_scale``: what brings layer2 and layer3 to the size of a ResNet's
     (about 1), for which the decoders' learning rates are meant · ``batch_norm``: ``"eval"`` (default) keeps stored
     statistics whatever the mode; ``"train"`` lets ``.train()`` use and update batch statistics, as PFENet's and QGNet's released code does
@@ -21,6 +23,7 @@ class Backbone(nn.Module):
     """
     mean, std = IMAGENET_MEAN, IMAGENET_STD
     channels = {}
+    blocks = {layer: (layer,) for layer in LAYERS}
     prototype_maps = ("layer4",)
     mid_scale = 1.0
 
@@ -32,8 +35,13 @@ class Backbone(nn.Module):
         self.register_buffer("_mean", torch.tensor(self.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("_std", torch.tensor(self.std).view(1, 3, 1, 1), persistent=False)
 
-    def forward(self, images):
-        return self.features_of((images - self._mean) / self._std)
+    def forward(self, images, blocks=False):
+        x = (images - self._mean) / self._std
+        return self.features_of(x) | (self.blocks_of(x) if blocks else {})
+
+    def blocks_of(self, x):
+        """Normalised images -> dict of the maps named in ``blocks``, but for ``LAYERS``."""
+        return {}
 
     def high_level(self, layer3):
         """``layer3`` (B,C,h,w) -> ``layer4``: the last stage alone, for PFENet's pass over masked features."""

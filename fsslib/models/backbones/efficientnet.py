@@ -7,6 +7,8 @@ from torch import nn
 
 from .base import LAYERS, Backbone
 
+STAGES = {"layer2": (2,), "layer3": (3, 4), "layer4": (5, 6)}             # of timm's blocks
+
 
 class DilatedDepthwise(nn.Conv2d):
     """A depthwise convolution of stride 1 and dilation d; on a CPU computed as d*d undilated ones.
@@ -41,6 +43,10 @@ class EfficientNetLite(Backbone):
         self.net = timm.create_model(f"tf_efficientnet_lite{number}", features_only=True, output_stride=output_stride,
                                      out_indices=(2, 3, 4))
         self.channels = dict(zip(LAYERS, self.net.feature_info.channels()))
+        self.blocks = {layer: tuple(f"{layer}.{n}" for n in range(sum(len(self.net.blocks[stage]) for stage in stages)))
+                       for layer, stages in STAGES.items()}
+        self.channels |= {name: block.conv_pwl.out_channels for layer in LAYERS
+                          for name, block in zip(self.blocks[layer], self._blocks(layer))}
         for module in self.net.modules():
             if isinstance(module, nn.Conv2d) and module.groups > 1 and module.dilation[0] > 1:
                 module.__class__ = DilatedDepthwise
@@ -51,6 +57,17 @@ class EfficientNetLite(Backbone):
 
     def features_of(self, x):
         return dict(zip(LAYERS, self.net(x)))
+
+    def _blocks(self, layer):
+        return [block for stage in STAGES[layer] for block in self.net.blocks[stage]]
+
+    def blocks_of(self, x):
+        x, maps = self.net.bn1(self.net.conv_stem(x)), {}
+        x = self.net.blocks[1](self.net.blocks[0](x))
+        for layer in LAYERS:
+            for block, name in zip(self._blocks(layer), self.blocks[layer]):
+                maps[name] = x = block(x)
+        return maps
 
     def high_level(self, layer3):
         return self.net.blocks[5:](layer3)

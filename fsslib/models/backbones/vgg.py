@@ -13,7 +13,10 @@ class VGG16(Backbone):
     and conv5 after their last ReLU; ``conv5``: conv5_3 before that ReLU, PANet's encoder output. Keys as torchvision's
     ``vgg16().features``.
     """
-    channels = {"layer2": 256, "layer3": 512, "layer4": 512, "conv5": 512}
+    BLOCKS = {"layer3": (17, 19, 21), "layer4": (24, 26, 28)}            # convolutions of conv4 and conv5; conv3 lies before its pool
+    blocks = {"layer2": ("layer2",), **{layer: tuple(f"{layer}.{n}" for n in range(3)) for layer in BLOCKS}}
+    channels = {"layer2": 256, "layer3": 512, "layer4": 512, "conv5": 512,
+                **{f"{layer}.{n}": 512 for layer in ("layer3", "layer4") for n in range(3)}}
     prototype_maps = ("conv5",)
     ENDS = {"layer2": 16, "layer3": 22, "conv5": 28, "layer4": 29}       # index in ``features`` of each map
 
@@ -36,6 +39,15 @@ class VGG16(Backbone):
         for at, layer in enumerate(self.features):
             x = layer(x)
             maps.update({name: x for name, end in self.ENDS.items() if end == at})
+        return maps
+
+    def blocks_of(self, x):
+        names = {at: name for layer, ats in self.BLOCKS.items() for at, name in zip(ats, self.blocks[layer])}
+        maps = {}
+        for at, layer in enumerate(self.features):
+            x = layer(x)
+            if at in names:
+                maps[names[at]] = x.clone()                              # the ReLU behind it works in place
         return maps
 
     def high_level(self, layer3):

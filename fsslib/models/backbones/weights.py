@@ -69,7 +69,8 @@ def imagenet_weights(name):
             raise InputError(path, "no such file", "the weights that the package carries", again)
         return read_weights(path, again), path
     if name not in _PUBLISHED:
-        raise InputError(name, "no ImageNet weights that the kit could fetch", "a backbone that has them", "Give a file of weights (--weights PATH), or use --weights none.")
+        raise InputError(name, "no ImageNet weights that the kit could fetch", "a backbone that has them",
+                         "Give a file of weights (--weights PATH), or use --weights none.")
     path = downloaded(getattr(torchvision.models, _PUBLISHED[name]).IMAGENET1K_V1.url)
     return read_weights(path, "Delete it: the next call downloads it again."), path
 
