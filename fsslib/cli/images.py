@@ -79,3 +79,14 @@ def superpixels(dataset, root, split, method, workers, **parameters):
         click.echo("\ninterrupted: the same command goes on where this one stopped", err=True)
         sys.exit(exit_status(error))
     click.echo(f"{made} images segmented, {len(cache) - made} were there; {cache.folder}")
+
+
+@data.command()
+@click.option("--names", required=True, help="Names of classes, separated by commas.")
+@click.option("--out", type=PATH, default="vectors.npz", show_default=True, help="File of the vectors.")
+def vectors(names, out):
+    """Write a vector for each name of a class, from a sentence encoder (extra `text`)."""
+    from ..models.symnet.text import write_vectors
+    names = [name.strip() for name in names.split(",") if name.strip()]
+    write_vectors(out, names)
+    click.echo(f"{out}: vectors of {', '.join(names)}")

@@ -7,7 +7,6 @@ import torch
 from ..basics.checkpoints import weights_digest
 from ..basics.errors import InputError
 from ..basics.storage import sha256_json
-from .backbones.base import LAYERS
 
 STRIDE = 8
 
@@ -51,7 +50,7 @@ class Encoder:
             torch.set_num_threads(cores)
 
     def _side_by_side(self, images):
-        found = self.backbone(images, blocks=any(name not in LAYERS for name in self.maps))
+        found = self.backbone(images, blocks=any("." in name for name in self.maps))
         return torch.cat([found[name] for name in self.maps], 1)
 
     def split(self, features):
