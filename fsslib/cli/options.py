@@ -27,7 +27,7 @@ def options_of(*options):
 DATASET = click.option("--dataset", default="shapes", help="shapes, voc, or folder (own images).")
 ROOT = click.option("--root", type=PATH, help="Folder of the data set (else $FSSLIB_DATA).")
 MODEL = options_of(
-    click.option("--model", default="panet", help="panet, pfenet, qgnet or whichnet."),
+    click.option("--model", default="panet", help="panet, pfenet, qgnet, symnet or whichnet."),
     click.option("--backbone", default="efficientnet_lite0",
                  help="efficientnet_lite0 (to 2), vgg16, resnet50, resnet101, or timm's name of a vision transformer."),
     click.option("--weights", type=NAME_OR_PATH, default="imagenet", help="imagenet, none, or a .safetensors or .pth file."),

@@ -62,7 +62,7 @@ def evaluate(model, episodes, classes, protocol="pfenet", size=None, annotate=No
     if masks is not None:
         empty_folder(masks)
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    model = model.to(device).eval()
+    model = introduced(model, dataset).to(device).eval()
     started, own_bank = time.perf_counter(), None
     if bank is True:
         bank = own_bank = ModelBank(model, dataset, size, resize, keep=False)
@@ -87,6 +87,13 @@ def evaluate(model, episodes, classes, protocol="pfenet", size=None, annotate=No
     spent = {"seconds": round(seconds, 2), "seconds_features": round(features_done - started, 2),
              "episodes_per_second": round(len(episodes) / seconds, 2)}
     return write_result(out, about, episodes, scores, protocol, config, {**spent, **extra}, {"weights": weights_digest(model)})
+
+
+def introduced(model, dataset):
+    """``model``, told of which data set the class ids are where it looks at names."""
+    if hasattr(model, "meet"):
+        model.meet(dataset)
+    return model
 
 
 def write_result(out, about, episodes, scores, protocol, config, more, digests=()):
@@ -174,7 +181,7 @@ def _score(model, data, scores, scored, batch, device, progress, masks):
 def answer_to(model, episodes, number, size, resize="pad"):
     """uint8 (H,W): a model's answer to one episode of an EpisodeList, 0 background or a way, at the query image's own size."""
     tensors = EpisodeTensors(episodes, size, resize)[number].to(next(model.parameters()).device)
-    logits = model.eval()(tensors).logits[0].cpu()
+    logits = introduced(model, episodes.dataset).eval()(tensors).logits[0].cpu()
     return labels_of(to_truth(logits, episodes.dataset.mask(episodes[number].query).shape, resize)).numpy()
 
 

@@ -5,7 +5,7 @@ import torch
 from ..basics.errors import InputError
 from .backbones import build_backbone
 
-MODELS = ("panet", "pfenet", "qgnet", "whichnet")
+MODELS = ("panet", "pfenet", "qgnet", "symnet", "whichnet")
 
 
 def model_class(name):
@@ -13,8 +13,9 @@ def model_class(name):
     from .panet import PANet
     from .pfenet import PFENet
     from .qgnet import QGNet
+    from .symnet.symnet import SymNet
     from .whichnet import WhichNet
-    classes = dict(zip(MODELS, (PANet, PFENet, QGNet, WhichNet)))
+    classes = dict(zip(MODELS, (PANet, PFENet, QGNet, SymNet, WhichNet)))
     if name not in classes:
         raise InputError("model", repr(name), f"one of {', '.join(MODELS)}", "Correct the name.")
     return classes[name]

@@ -38,18 +38,18 @@ class KnownThings(nn.Module):
 class KnownHeads(nn.ModuleList):
     """A KnownThings for each of ``PARTS`` parts of the classes, learned without that part, and one of them all, the last.
 
-    Empty until ``build``; a state dict with heads builds them too.
+    Empty until ``build``; a state dict with heads builds them too. ``parts``: False makes the last alone, as BAM has it.
     """
 
-    def __init__(self, channels):
+    def __init__(self, channels, parts=True):
         super().__init__()
-        self.channels = channels
+        self.channels, self.parts = channels, parts
         self.register_load_state_dict_pre_hook(_build_for)
 
     def build(self, classes):
         """New heads for the class ids ``classes``; fewer than two of them leave no class to learn beside: one head, then."""
         classes = sorted(classes)
-        parts = [classes[part::PARTS] for part in range(PARTS)] if len(classes) > PARTS else []
+        parts = [classes[part::PARTS] for part in range(PARTS)] if self.parts and len(classes) > PARTS else []
         self.replace([set(classes) - set(left) for left in (*parts, ())])
 
     def replace(self, learned):
@@ -64,6 +64,11 @@ class KnownHeads(nn.ModuleList):
     @property
     def ready(self):
         return len(self) > 0
+
+    def position(self, class_ids):
+        """Class ids (B,) -> int64 (B,): the channel that each has in the last head's answer, 0 where it has none."""
+        learned = self[-1].classes.tolist()
+        return torch.tensor([1 + learned.index(c) if c in learned else 0 for c in class_ids.tolist()], device=class_ids.device)
 
     def of(self, class_ids):
         """Class ids (B,) -> B heads: the one that has left out a learned class, for any other the last."""

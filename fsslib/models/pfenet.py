@@ -14,8 +14,10 @@ from torch import nn
 from ..basics.errors import InputError
 from ..episodes.batches import EpisodeOutput
 from ..regions.maps import guided_region_map
+from .base_learner import Ensemble, known_others, scene_difference
 from .encoder import Encoder
 from .fem import FEM, he_initialised, resized
+from .known import KnownHeads
 from .prototypes import masked_average
 
 EPSILON = 5e-4                               # of the masked average
@@ -31,11 +33,13 @@ class PFENet(nn.Module):
     counts pixels, of which few are object: with small objects and weak evidence it is content to answer "background" ·
     ``blind``: a control that never sees its support: no guided map, the prototype 0, in training and test ·
     ``keys``: what the guided map compares, ``"backbone"`` (its ``region_features``) or ``"layer4"`` as it is ·
-    ``start``: of the decoder's mixing layers, ``"shares"`` (``fem.equal_shares``) or ``"he"``, by number of channels.
+    ``start``: of the decoder's mixing layers, ``"shares"`` (``fem.equal_shares``) or ``"he"``, by number of channels ·
+    ``base``: BAM's base learner, a head that learns the base classes first and takes them from the answer (``base_learner``).
     """
 
     def __init__(self, backbone, width=256, bins=(1.0, 0.5, 0.25, 0.125), guided=True, masked_pass=False, frozen=True,
-                 dropout=0.5, foreground_weight=1.0, blind=False, keys="backbone", start="shares"):
+                 dropout=0.5, foreground_weight=1.0, blind=False, keys="backbone", start="shares",
+                 base=False):
         for name, value, known in (("keys", keys, ("backbone", "layer4")), ("start", start, ("shares", "he"))):
             if value not in known:
                 raise InputError(name, repr(value), " or ".join(map(repr, known)), "Correct the option.")
@@ -51,11 +55,13 @@ class PFENet(nn.Module):
         mid = backbone.channels["layer3"] + backbone.channels["layer2"]
         self.reduce_query, self.reduce_support = (reduction(mid, width, dropout) for _ in range(2))
         self.fem, self.level = FEM(self.count_maps(), width, bins), nn.Identity()
+        self.known = KnownHeads(sum(self.encoders[0].channels), parts=False) if base else None
+        self.ensemble = Ensemble() if base else None
         for part in (self.reduce_query, self.reduce_support, *([self.fem] if start == "he" else [])):
             he_initialised(part)
 
     OPTIONS = dict(zip(("width", "bins", "guided", "masked_pass", "frozen", "dropout", "foreground_weight", "blind", "keys",
-                        "start"), __init__.__defaults__))
+                        "start", "base"), __init__.__defaults__))
     TRAINING = dict(lr=0.0025, lr_times_ten=True, schedule="poly", weight_decay=1e-4, protocol="pfenet")
 
     def count_maps(self):
@@ -75,13 +81,33 @@ class PFENet(nn.Module):
         s = self.reduce_support(self.mid_level(s3, s2).flatten(0, 1)).unflatten(0, (B, K))
         prototype = masked_average(s, m, EPSILON).mean(1) * (not self.blind)            # (B, W)
         maps = self.region_maps(support, query, masks, batch.class_ids)
-        logits, auxiliary = self.fem(q, prototype, self.level(torch.cat([q[:, :0], *maps.values()], 1)))
-        target = batch.query_masks
-        output = EpisodeOutput(resized(logits, target.shape[-2:]), maps=maps)           # (B, 2, S, S)
+        return self.decide(batch, query, q, prototype, self.level(torch.cat([q[:, :0], *maps.values()], 1)), maps,
+                           self.ensemble and scene_difference(layer2, s2).mean(1))
+
+    def decide(self, batch, query, q, prototype, decoded, maps, apart, losses=()):
+        """EpisodeOutput of what FEM makes of the reduced query ``q``, the prototype and the maps ``decoded`` (B,M,h,w); the base
+        learner looks at the ``query``'s features and at how far the scenes are ``apart`` (B,). ``losses``: more of them, by name."""
+        logits, auxiliary = self.fem(q, prototype, decoded)
+        target, answer = batch.query_masks, logits
+        if self.ensemble:
+            answer = self.with_known(logits, query, apart, batch.class_ids)
+        output = EpisodeOutput(resized(answer, target.shape[-2:]), dict(losses), maps)  # (B, 2, S, S)
         if self.training:
-            main, *scales = (cross_entropy(x, target, self.class_weight) for x in (logits, *auxiliary))
+            main, *scales = (cross_entropy(x, target, self.class_weight) for x in (answer, *auxiliary))
             output.losses |= {"main": main, "auxiliary": sum(scales) / len(scales)}
+            if self.ensemble:
+                output.losses["meta"] = cross_entropy(logits, target, self.class_weight)
         return output
+
+    def with_known(self, logits, query, apart, class_ids):
+        """(B,2,h,w) -> (B,2,h,w): the few-shot answer less what the base learner knows as something else."""
+        if not len(self.known):
+            raise InputError("base learner", "a head that has learned nothing", "that of a training, which begins with it",
+                             "Train the model (fsslib train), or give its --checkpoint.")
+        with torch.no_grad():
+            P = self.known[-1](query[:, :self.known.channels]).softmax(1)               # (B, 1+n, h, w)
+            position = query.new_zeros(len(query), dtype=torch.long) if class_ids is None else self.known.position(class_ids[:, 0])
+        return self.ensemble(logits.softmax(1), known_others(P, position), apart)
 
     def mid_level(self, layer3, layer2):
         """(...,C,h,w): what the decoder reduces, layer3 first."""
@@ -91,7 +117,7 @@ class PFENet(nn.Module):
         """dict name -> (B,1,h,w) in 0..1, from features (B,K,C,h,w), (B,C',h,w), masks (B,K,S,S) and what they show, (B,1) or None."""
         if not self.guided:
             return {}
-        (q3, _, q_high), (s3, _, s_high) = self.encoders[0].split(query), self.encoders[0].split(support)
+        (q3, _, q_high), (s3, _, s_high) = (self.encoders[0].split(x)[:3] for x in (query, support))
         if self.masked_pass:
             m = resized((masks == 1).to(query.dtype), s3.shape[-2:])
             s_high = self.backbone.high_level((s3 * m[:, :, None]).flatten(0, 1)).unflatten(0, s3.shape[:2])

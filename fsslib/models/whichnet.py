@@ -36,7 +36,8 @@ class WhichNet(PFENet):
         super().__init__(backbone, width=width, foreground_weight=foreground_weight, **options)
         if not self.frozen:
             raise InputError("frozen", "false", "true, since the heads of known things learn first", "Leave it out.")
-        self.known = KnownHeads(sum(self.encoders[0].channels))
+        if known != "none":
+            self.known = KnownHeads(sum(self.encoders[0].channels))                     # parts, and all: the base learner's, too
         self.level = torch.nn.BatchNorm2d(self.count_maps())          # maps of any backbone, spread as FEM's start expects
         torch.nn.init.constant_(self.level.weight, MAP_SPREAD)
         self.register_buffer("rule", torch.zeros(len(SEEN) + 1))      # weights of the numbers, and last the bias; 0: not fitted

@@ -43,7 +43,7 @@ def _fit(model, head, tensors, images, config, device, steps):
         with torch.no_grad():
             x = model.encoders[0](x) if tensors.bank is None else x
         labels = position[torch.stack(masks)[:, ::COARSE, ::COARSE].numpy()]
-        return x.float(), torch.from_numpy(labels).to(device)
+        return x[:, :model.known.channels].float(), torch.from_numpy(labels).to(device)
 
     for module in (head.hidden, head.embedding, head.classify):
         module.reset_parameters()                                        # from this seed, whatever was drawn before

@@ -18,7 +18,7 @@ from ..basics.storage import writable_folder
 from ..episodes.batches import EpisodeTensors, collate
 from ..episodes.crowded import CrowdedSampler
 from ..episodes.sampler import EpisodeSampler
-from ..evaluation.scoring import evaluate
+from ..evaluation.scoring import evaluate, introduced
 from .config import TrainingConfig, build_optimizer, check_config, learning_rate
 from .known import fit_known
 from .presence import fit_presence
@@ -70,7 +70,7 @@ def fit(model, dataset, classes, config=TrainingConfig(), out=None, resume=False
                              + (f"hold out more of them (validation: {share} in a file for --config), " if share else "")
                              + "or train without (--validate-every 0).") from error
         validation = drawn.take(config.validation_episodes)
-    optimizer = build_optimizer(model, config)
+    optimizer = build_optimizer(introduced(model, dataset), config)
     data = {"dataset": dataset.name, "digest": dataset.digest, "classes": [int(c) for c in classes],
             "names": [dataset.class_names[c - 1] for c in classes], "dropped": [int(c) for c in novel],
             **({"start": start_digest} if start_digest else {})}
@@ -84,7 +84,7 @@ def fit(model, dataset, classes, config=TrainingConfig(), out=None, resume=False
     if bank is not None:
         _fill_bank(bank, model.to(fabric.device), dataset, sampler, validation, config)
     resumed, before = bool(checkpoint and checkpoint.exists()), {"step": 0}
-    if hasattr(model, "known") and not resumed and not len(model.known):      # before the setup, which gives all devices the same
+    if getattr(model, "known", None) is not None and not resumed and not len(model.known):      # before the setup, which gives all devices the same
         began = time.perf_counter()
         fit_known(model.to(fabric.device), tensors, sampler.images, sampler.classes, config, progress and fabric.is_global_zero)
         before["seconds"] = time.perf_counter() - began

@@ -1,21 +1,7 @@
-"""How far apart two pictures are, told by which channels answer together; and how much each shot is then worth (BAM's)."""
+"""How much each shot is worth, told by how far its picture is from the query's (BAM's)."""
 
 import torch
 from torch import nn
-
-EPSILON = 1e-7
-
-
-def gram(features):
-    """(...,C,h,w) -> (...,C,C): cosines between the channels, each a vector over all places."""
-    x = features.flatten(-2)
-    length = x.norm(dim=-1)
-    return x @ x.transpose(-1, -2) / (length[..., :, None] * length[..., None, :] + EPSILON)
-
-
-def scene_difference(query, support):
-    """``query`` (B,C,h,w), ``support`` (B,K,C,h,w), low-level features -> (B,K): ||G_q - G_s||_F / ||1||_F, 0 for equal pictures."""
-    return (gram(query)[:, None] - gram(support)).norm(dim=(-2, -1)) / query.shape[1]
 
 
 class ShotWeights(nn.Module):

@@ -7,6 +7,8 @@ far the pictures are apart tells how much to trust the few-shot answer. Two mixi
 import torch
 from torch import nn
 
+EPSILON = 1e-7
+
 
 class Ensemble(nn.Module):
     """Starts as the few-shot answer alone: both mixings have the weights 1 and 0."""
@@ -25,11 +27,21 @@ class Ensemble(nn.Module):
         return torch.cat([self.known(torch.cat([background, base], 1)), object_], 1)
 
 
-def known_others(probabilities, position=None):
-    """``probabilities`` (B,1+n,h,w) of a head, channel 0 nothing known -> (B,1,h,w): the sum of the rest, in training without the
-    asked class, whose ``position`` (B,) among 1..n is given."""
-    found = probabilities[:, 1:].sum(1, keepdim=True)
-    if position is None:
-        return found
-    own = position[:, None, None, None].expand(-1, 1, *probabilities.shape[2:])
-    return found - probabilities.gather(1, own)
+def known_others(probabilities, position):
+    """``probabilities`` (B,1+n,h,w) of a head, channel 0 nothing known -> (B,1,h,w): the sum of the rest, without the asked class
+    where the head has learned it, as in training; ``position`` (B,): its channel, 0 where it has not."""
+    found = probabilities[:, 1:].sum(1)
+    own = probabilities[torch.arange(len(position), device=position.device), position]       # (B, h, w)
+    return (found - own * (position > 0)[:, None, None])[:, None]
+
+
+def gram(features):
+    """(...,C,h,w) -> (...,C,C): cosines between the channels, each a vector over all places."""
+    x = features.flatten(-2)
+    length = x.norm(dim=-1)
+    return x @ x.transpose(-1, -2) / (length[..., :, None] * length[..., None, :] + EPSILON)
+
+
+def scene_difference(query, support):
+    """``query`` (B,C,h,w), ``support`` (B,K,C,h,w), low-level features -> (B,K): ||G_q - G_s||_F / ||1||_F, 0 for equal pictures."""
+    return (gram(query)[:, None] - gram(support)).norm(dim=(-2, -1)) / query.shape[1]
