@@ -6,7 +6,7 @@ import pytest
 from fsslib.basics.errors import InputError
 from fsslib.datasets import open_dataset
 from fsslib.datasets.voc import CLASS_NAMES
-from fsslib.models.symnet.text import COCO, SHIPPED, ClassVectors, encode
+from fsslib.models.symnet.text import COCO, SHIPPED, ClassVectors, RandomVectors, encode
 
 
 def test_every_class_of_the_kit_has_one():
@@ -19,6 +19,21 @@ def test_every_class_of_the_kit_has_one():
     near = near @ near.T
     assert near[0, 1] > near[0, 2] and near[2, 3] > near[2, 0]                      # what is alike is named alike
     assert SHIPPED.stat().st_size < 100_000
+
+
+def test_random_vectors_name_the_class_and_say_nothing():
+    one, other = RandomVectors().of(["bus", "dining table"]), RandomVectors().of(["DiningTable", "car"])
+    assert np.array_equal(one[1], other[0]) and np.linalg.norm(one, axis=1) == pytest.approx(1)
+    assert abs(one[0] @ other[1]) < 0.25
+
+
+def test_a_file_beside_the_data(tmp_path, monkeypatch):
+    monkeypatch.setenv("FSSLIB_DATA", str(tmp_path))
+    with pytest.raises(InputError, match="text/word2vec.npz: found no readable vectors"):
+        ClassVectors("word2vec")
+    (tmp_path / "text").mkdir()
+    np.savez(tmp_path / "text" / "word2vec.npz", voc=np.eye(2), voc_names=["a", "b"])
+    assert ClassVectors("word2vec").length == 2
 
 
 def test_files_of_others(tmp_path):

@@ -18,7 +18,7 @@ from .regions import query_regions, region_means
 from .shots import ShotWeights
 from .spm import self_activation_maps
 from .tdc import WIDTH, TopDown, correlation
-from .text import ClassVectors
+from .text import ClassVectors, RandomVectors
 from .triplet import query_triplet, support_triplet
 
 CORRELATED = ("blocks", "layers", "none")
@@ -26,7 +26,7 @@ CORRELATED = ("blocks", "layers", "none")
 
 class SymNet(PFENet):
     """``spm``: the self-activation prior, else PFENet's guided map · ``apa``: prototype aggregation, else masked averages alone ·
-    ``text``: class vectors that APA is told, ``"minilm"``, ``"none"`` or a file (``text.ClassVectors``) · ``tdc``: maps of similarity
+    ``text``: class vectors that APA is told, ``"minilm"``, ``"random"``, ``"none"`` or a file (``text``) · ``tdc``: maps of similarity
     of all ``"blocks"`` of the backbone, of the three ``"layers"``, which need no more features than PFENet, or ``"none"`` ·
     ``triplet``: its loss · ``shots``: K whose weights are learned; other numbers of shots weigh the same · ``options``: PFENet's,
     with the base learner and the released code's plain layer 4 as keys by default.
@@ -42,7 +42,9 @@ class SymNet(PFENet):
         super().__init__(backbone, width=width, foreground_weight=foreground_weight, base=base, keys=keys, **options)
         more = [name for names in self.correlated.values() for name in names if name not in self.encoders[0].maps]
         self.encoders = [Encoder(backbone, (*self.encoders[0].maps, *more))]
-        vectors = ClassVectors(None if text == "minilm" else text) if apa and text != "none" else None
+        vectors = None
+        if apa and text != "none":
+            vectors = RandomVectors() if text == "random" else ClassVectors(text)
         self.vectors, self.words = vectors, None
         self.apa = PrototypeAggregation(width, vectors.length if vectors else 0) if apa else None
         self.tdc = TopDown([len(names) for names in self.correlated.values()]) if self.correlated else None

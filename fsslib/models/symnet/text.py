@@ -10,7 +10,7 @@ import numpy as np
 from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
 
 from ...basics.errors import InputError
-from ...basics.storage import user_path
+from ...basics.storage import data_dir, user_path
 
 SHIPPED = Path(__file__).with_name("class_vectors.npz")
 PHRASE = "a photo of a {}"
@@ -18,11 +18,13 @@ COCO = tuple(name for name in FasterRCNN_ResNet50_FPN_Weights.COCO_V1.meta["cate
 
 
 class ClassVectors:
-    """float32 (T,) for each name. ``path``: an ``.npz`` with arrays ``X`` (n,T) and ``X_names`` (n), for any X; an array ``coco`` of
-    80 rows needs no names; spaces and case of names do not count. By default the vectors that come with the kit. An unreadable file raises InputError."""
+    """float32 (T,) for each name. ``source``: ``"minilm"``, those that come with the kit; an ``.npz`` with arrays ``X`` (n,T) and
+    ``X_names`` (n), for any X (an array ``coco`` of 80 rows needs no names); or another word, such a file's name below
+    ``$FSSLIB_DATA/text``. Spaces and case of a class's name do not count. An unreadable file raises InputError."""
 
-    def __init__(self, path=None):
-        self.path = SHIPPED if path is None else user_path(path)
+    def __init__(self, source="minilm"):
+        named = data_dir() / "text" / f"{source}.npz"
+        self.path = SHIPPED if source == "minilm" else named if Path(source).suffix != ".npz" else user_path(source)
         try:
             with np.load(self.path, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
@@ -47,6 +49,16 @@ class ClassVectors:
                              f"Make them: fsslib data vectors --names \"{','.join(names)}\" --out vectors.npz, and give "
                              "--option text=vectors.npz.")
         return np.stack([self.vectors[_key(name)] for name in names])
+
+
+class RandomVectors:
+    """A control: a vector of each name that says nothing but which name it is, as long as MiniLM's."""
+    length = 384
+
+    def of(self, names):
+        """float32 (len(names), 384), of unit length, the same for a name every time."""
+        drawn = [np.random.default_rng(list(_key(name).encode())).normal(size=self.length) for name in names]
+        return np.stack([x / np.linalg.norm(x) for x in drawn]).astype(np.float32)
 
 
 def _key(name):
