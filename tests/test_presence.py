@@ -5,10 +5,12 @@ import pytest
 import torch
 
 from fsslib.datasets import open_dataset
-from fsslib.episodes.batches import EpisodeOutput
+from fsslib.episodes.batches import EpisodeOutput, EpisodeTensors
+from fsslib.episodes.sampler import EpisodeSampler
 from fsslib.episodes.support_test import SupportLists
 from fsslib.evaluation.support import run_support_test
-from fsslib.training.presence import logistic_rule
+from fsslib.training import TrainingConfig
+from fsslib.training.presence import fit_presence, logistic_rule, presence_episodes
 
 
 def newton(x, y):
@@ -32,6 +34,39 @@ def test_rule(lost):
     score = x[y] @ rule[:3] + rule[3]
     assert (score < -1e-9).mean() == pytest.approx(lost, abs=1 / y.sum())
     assert (x[~y] @ rule[:3] + rule[3] < 0).mean() > lost
+
+
+def test_the_rule_is_fitted_to_what_is_shown():
+    """Of two numbers, one is high where the query shows the class: it gets a weight above 0, and most of the rest is called empty."""
+    shapes = open_dataset("shapes", split="train")
+    sampler = EpisodeSampler(shapes, (1, 2, 3), 1, 0, "pfenet", images=range(100))
+
+    class Told(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("rule", torch.zeros(3))
+
+        def forward(self, batch):
+            return (batch.query_masks == 1).flatten(1).any(1).float()
+
+        def evidence(self, there):
+            return torch.stack([there + 0.1 * torch.randn(len(there)), torch.randn(len(there))], 1)
+    torch.manual_seed(0)
+    model, config = Told(), TrainingConfig(size=32, protocol="pfenet", batch=8)
+    shown = presence_episodes(sampler, config)
+    fit_presence(model, shown, EpisodeTensors(sampler, 32, "pad"), config, torch.device("cpu"), progress=False)
+    assert model.rule[0] > 5 * model.rule[1].abs()
+    assert 1 * model.rule[0] + model.rule[2] > 0 > 0 * model.rule[0] + model.rule[2]
+    there = [shapes.areas[e.query, e.class_ids[0]] > 0 for e in shown]
+    assert 0.4 < np.mean(there) < 0.6
+
+
+def test_without_absent_queries_there_is_no_rule(capsys):
+    class Full:
+        name, split, area_scale, ids, class_names = "full", "train", 1.0, ("a", "b", "c"), ("x",)
+        areas = np.array([[0, 3000]] * 3)
+    assert presence_episodes(EpisodeSampler(Full(), (1,), 1, 0, "pfenet"), TrainingConfig(protocol="pfenet")) is None
+    assert "will not say whether a class is there" in capsys.readouterr().out
 
 
 class Judge(torch.nn.Module):

@@ -16,6 +16,7 @@ from conftest import Toy, draw_toy
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from fsslib.episodes.batches import EpisodeTensors
+from fsslib.episodes.sampler import EpisodeSampler
 from fsslib.episodes.transforms import image_to_input, mask_to_input
 from fsslib.models.bank import ModelBank
 from fsslib.basics.checkpoints import load_checkpoint
@@ -369,21 +370,26 @@ def test_home_in_the_folder_of_a_run(toy, tiny_panet, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("stop", ["before the first step", "in the midst"])
-def test_known_things_are_learned_once(toy, tmp_path, stop):
+def test_known_things_are_learned_once(toy, tmp_path, stop, monkeypatch):
     """Interrupted between heads and decoder, or later, a WhichNet goes on to the same bits, with the heads that it had."""
     whole = tmp_path / "whole", *run_whichnet(toy, tmp_path / "whole")
     state = load_checkpoint(tmp_path / "whole" / "checkpoint.pt")
     assert [row["step"] for row in state["rows"]] == list(range(7)) and state["rows"][0]["seconds"] > 0
     assert state["model"]["rule"].abs().min() > 0
+    from fsslib.training import loop
+    fitted, fit_known = [], loop.fit_known
+    monkeypatch.setattr(loop, "fit_known", lambda *arguments: (fitted.append(1), fit_known(*arguments)))
     with pytest.raises(Stop):
         run_whichnet(toy, tmp_path / "run", report=stop_at(1 if stop == "before the first step" else 3))
     assert load_checkpoint(tmp_path / "run" / "checkpoint.pt")["step"] == (0 if stop == "before the first step" else 2)
     assert_same(tmp_path / "run", *run_whichnet(toy, tmp_path / "run", resume=True), whole)
+    assert fitted == [1]
 
 
 def test_no_head_learns_from_images_of_what_it_leaves_out(toy, monkeypatch):
     """And each learns: on images that it knows, a plain loss below that of its start."""
     from fsslib.training import known
+    monkeypatch.setattr(known, "BATCH", 2)               # as many such images as a step asks for; else all, without those pixels
     seen, picture, fit_one = [], EpisodeTensors.picture, known._fit
     monkeypatch.setattr(known, "_fit", lambda *arguments: (seen.append([]), fit_one(*arguments)))
     monkeypatch.setattr(EpisodeTensors, "picture", lambda self, index: (seen[-1].append(index), picture(self, index))[1])
@@ -414,3 +420,51 @@ def known_loss(model, toy):
         for position, c in [(0, 0), *enumerate(head.classes.tolist(), 1)]:
             found += (-share[position][label == c]).tolist()
     return np.mean(found)
+
+
+def test_other_classes_ask_for_other_heads(toy):
+    """A model that has learned two classes and goes on with four does not keep what its heads knew."""
+    torch.manual_seed(0)
+    model = build_model("whichnet", "tiny", None, width=6)
+    config = replace(QUICK, steps=1, validate_every=0)
+    fit(model, toy, (1, 2), config, progress=False)
+    assert model.known[-1].classes.tolist() == [1, 2]
+    before = model.known[-1].hidden.weight.clone()
+    fit(model, toy, BASE, config, progress=False)
+    assert [head.classes.tolist() for head in model.known] == [[2, 3], [1, 3, 4], [1, 2, 4], [1, 2, 3, 4]]
+    assert not torch.equal(model.known[-1].hidden.weight, before)
+
+
+@pytest.mark.parametrize("known, heads", [("left out", 4), ("all", 1), ("none", 0)])
+def test_only_heads_that_are_used_learn(toy, known, heads):
+    torch.manual_seed(0)
+    model = build_model("whichnet", "tiny", None, width=6, known=known)
+    fit(model, toy, BASE, replace(QUICK, steps=1, validate_every=0), progress=False)
+    assert len(model.known if model.known is not None else ()) == heads
+
+
+def test_two_ways_are_refused_before_anything_is_learned(toy, tmp_path):
+    model = build_model("whichnet", "tiny", None, width=6)
+    with pytest.raises(InputError, match="ways"):
+        fit(model, toy, BASE, replace(QUICK, ways=2), tmp_path / "out", progress=False)
+    assert not (tmp_path / "out" / "checkpoint.pt").exists() and not len(model.known)
+
+
+@pytest.mark.parametrize("changes", [dict(crowded=float("nan")), dict(absent=-0.1), dict(crowded=0.7, absent=0.4)])
+def test_shares_of_queries_are_checked_first(toy, changes):
+    with pytest.raises(InputError, match="crowded|absent"):
+        run(toy, config=replace(QUICK, **changes))
+
+
+def test_where_images_are_few_what_a_head_leaves_out_is_ignored(toy, monkeypatch):
+    """Fewer images without the class than a step asks for: all are learned from, its pixels as 255."""
+    from fsslib.training import known
+    labels, cross_entropy = [], torch.nn.functional.cross_entropy
+    monkeypatch.setattr(known.F, "cross_entropy", lambda x, y, **options: (labels.append((x.shape[1], y)), cross_entropy(x, y, **options))[1])
+    torch.manual_seed(0)
+    model = build_model("whichnet", "tiny", None, width=6)
+    tensors = EpisodeTensors(EpisodeSampler(toy, (1, 2), 1, 0, "pfenet"), 40, "pad")
+    showing = np.flatnonzero((toy.areas[:, 1] > 0) & (toy.areas[:, 2] > 0)).tolist()
+    known.fit_known(model, tensors, showing, (1, 2), replace(QUICK, steps=5), progress=False)
+    assert [head.classes.tolist() for head in model.known] == [[2], [1], [1, 2]]
+    assert [set(y.unique().tolist()) for x, y in labels[::2]] == [{0, 1, 255}, {0, 1, 255}, {0, 1, 2, 255}]

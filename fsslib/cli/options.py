@@ -38,7 +38,9 @@ MODEL = options_of(
     click.option("--extractor-backbone", help="Of the extractor, if it is another one."),
     click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="Of the model, may be repeated: "
                  "align=false (panet); width=64, guided=false, masked_pass=true, frozen=false, foreground_weight=2, blind=true "
-                 "(never sees its support), keys=layer4, start=he (pfenet, qgnet); prior=false, projection=learned (qgnet)."))
+                 "(never sees its support), keys=layer4, start=he, base=true (pfenet, qgnet, symnet, whichnet); prior=false, "
+                 "projection=learned (qgnet); cosines=false, known=none or all (whichnet); spm, apa, triplet=false, tdc=blocks or "
+                 "none, text=none, random or a file (symnet)."))
 EPISODES = options_of(
     click.option("--fold", type=int, default=0, help="0 to 3; its five classes are novel."),
     click.option("--classes", help="Classes instead of a fold's, ids as 6-10,16 or names as cup,bowl: learned by train, scored by evaluate; "

@@ -21,7 +21,7 @@ from .paths import NAME_OR_PATH, PATH
 @click.option("--config", type=PATH, help="YAML file with fields of TrainingConfig.")
 @click.option("--steps", type=int, help="Optimiser steps.")
 @click.option("--batch", type=int, help="Episodes a step and device.")
-@click.option("--optimizer", type=click.Choice(["sgd", "adamw"]), help="sgd, as the papers (default), or adamw.")
+@click.option("--optimizer", type=click.Choice(["sgd", "adamw"]), help="sgd, as the papers, or adamw (else the model's).")
 @click.option("--lr", type=float, help="Learning rate at the first step.")
 @click.option("--weight-decay", type=float, help="Of the optimiser (else the model's).")
 @click.option("--lr-times-ten/--lr-as-written", default=None, help="Ten times --lr, as the released code of PFENet and "
@@ -29,8 +29,8 @@ from .paths import NAME_OR_PATH, PATH
 @click.option("--schedule", type=click.Choice(["step", "poly"]), help="Of the learning rate (else the model's).")
 @click.option("--views", type=int, help="Fixed views an image: 1 plain, 2 mirrored too (default), more PFENet's "
               "augmentation; 0: new ones each time, without a bank.")
-@click.option("--crowded", type=float, help="Share of the episodes whose query shows a second learned class (else 0).")
-@click.option("--absent", type=float, help="Share of the episodes whose query does not show the asked class (else 0).")
+@click.option("--crowded", type=float, help="Share of the episodes whose query shows a second learned class (else the model's: whichnet 0.4).")
+@click.option("--absent", type=float, help="Share of the episodes whose query does not show the asked class (else none).")
 @click.option("--validate-every", type=int, help="Steps between two scores on held-out base images; 0: never.")
 @click.option("--validation-episodes", type=int, help="Episodes of such a score (else 100).")
 @click.option("--images", type=click.Choice(["all", "learned"]), default="all", help="learned: leaves out half of the images that "

@@ -27,11 +27,11 @@ class CrowdedSampler(EpisodeSampler):
         shown = Counter(i for found in self._images.values() for i in found)             # image -> how many of the classes
         self._crowds = _filled({c: [i for i in found if shown[i] > 1] for c, found in self._images.items()})
         self._lacking = _filled({c: [i for i in self.images if self.dataset.areas[i, c] == 0] for c in self.classes})
-        for share, found, what in ((crowded, self._crowds, "with two of the classes"),
-                                   (absent, self._lacking, "without one of the classes")):
+        for name, share, found, what in (("crowded", crowded, self._crowds, "with two of the classes"),
+                                         ("absent", absent, self._lacking, "without one of the classes")):
             if share and not found:
-                raise InputError("training episodes", f"no image {what}", "some, as crowded and absent queries need them",
-                                 "Add images, or train with crowded and absent at 0.")
+                raise InputError("training episodes", f"no image {what}", f"some, as {name} queries need them",
+                                 f"Add images, or train without such queries (--{name} 0).")
 
     def __getitem__(self, i):
         if i < 0:

@@ -2,7 +2,7 @@
 
 *Crowded*: the query shows another labelled thing beside the asked one. *Wrong*: the same query, asked for the other thing.
 *Absent*: the asked class is not in the query. *Present*: it is; beside the absent ones. The lists depend on the data, the
-classes and the shots alone; the one shot is the first of the five.
+classes and the shots alone; where no class is too rare for five shots, the one shot is the first of them.
 """
 
 import numpy as np
@@ -16,7 +16,8 @@ SEEDS = {"crowded": 1, "wrong": 2, "absent": 3, "present": 4}
 
 
 class SupportLists:
-    """The four EpisodeLists for ``classes`` of a data set, from ``images`` (indices, by default all), and ``too_few``: classes that have not ``shots`` + 1 images with as many
+    """The four EpisodeLists for ``classes`` of a data set, from ``images`` (indices, by default all), and
+    ``too_few``: classes that have not ``shots`` + 1 images with as many
     pixels as PFENet's rule asks of a VOC photo, 2 048."""
 
     def __init__(self, dataset, classes, shots, images=None):

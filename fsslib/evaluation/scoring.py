@@ -55,8 +55,11 @@ def evaluate(model, episodes, classes, protocol="pfenet", size=None, annotate=No
     """
     rules, dataset = get_protocol(protocol), episodes.dataset
     size, resize = rules.size.get(dataset.name, rules.size["voc"]) if size is None else size, resize or rules.resize
-    if support_test and len(episodes[0].class_ids) > 1:
-        raise InputError("support test", f"{len(episodes[0].class_ids)} ways", "one", "Leave out --support-test, or --ways.")
+    if support_test:
+        from .support import refuse_empty, run_support_test  # which builds on this file
+        refuse_empty(support_test)
+        if len(episodes[0].class_ids) > 1:
+            raise InputError("support test", f"{len(episodes[0].class_ids)} ways", "one", "Leave out --support-test, or --ways.")
     if out is not None:                      # before the work, not after it
         writable_folder(out, "Give another --out.")
     if masks is not None:
@@ -76,7 +79,6 @@ def evaluate(model, episodes, classes, protocol="pfenet", size=None, annotate=No
         data = EpisodeTensors(episodes, size, resize, annotate=annotate, bank=bank or None)
         scores, extra = _score(model, data, EpisodeScores(classes, rules.absent), rules.scored, batch, device, progress, masks)
         if support_test:
-            from .support import run_support_test            # which builds on this file
             extra["support_test"] = run_support_test(model, support_test, size, resize, bank or None, batch, device, progress)
     finally:
         if own_bank:

@@ -29,19 +29,24 @@ MEASURES = {                 # what a table tells: name -> (list, value, what it
 }
 
 
+def refuse_empty(lists):
+    """Raises InputError for SupportLists that ask nothing."""
+    if not len(lists.crowded) or not len(lists.absent):
+        raise InputError("support test", f"{len(lists.crowded)} crowded episodes, {len(lists.absent)} without the asked class",
+                         "both", "Add images that show two labelled classes, and images without one of them.")
+
+
 def run_support_test(model, lists, size, resize, bank=None, batch=4, device=torch.device("cpu"), progress=True):
     """The support test of a model on ``SupportLists``, plain values in percent with 95 % intervals over query images.
 
     ``crowded``: ``auc``, ``marked``, ``iou_asked``, ``iou_other`` (``metrics.crowded_values``), and with another class of the
     query as the support ``auc_wrong`` (of the same asked object: the lower, the more the support counts; equal to ``auc``: it
-    does not) and ``unmoved``, the IoU of both answers · ``absent``: ``false_area`` and ``empty``, the share of empty answers ·
-    (so is one of a model that says "not there", ``EpisodeOutput.presence``) · ``present``: ``lost``, the share of empty answers, and
-    ``presence``, how often its presence score lies above that of a picture
-    without the class (AUROC; its interval draws the present ones) · ``rows``: the single episodes.
+    does not) and ``unmoved``, the IoU of both answers, 1 where both are empty; None where no other class can be shown ·
+    ``absent``: ``false_area`` and ``empty``, the share of empty answers (such is also one of a model that says "not there",
+    ``EpisodeOutput.presence``) · ``present``: ``lost``, the share of empty answers, and ``presence``, how often its presence score
+    lies above that of a picture without the class (AUROC; its interval draws the present ones) · ``rows``: the single episodes.
     """
-    if not len(lists.crowded) or not len(lists.absent):
-        raise InputError("support test", f"{len(lists.crowded)} crowded episodes, {len(lists.absent)} without the asked class",
-                         "both", "Add images that show two labelled classes, and images without one of them.")
+    refuse_empty(lists)
     if bank:
         drawn = [e for name in ("crowded", "wrong", "absent", "present") for e in getattr(lists, name)]
         bank.fill([e.query for e in drawn], [j for e in drawn for j in e.support[0]], progress=progress)
@@ -66,7 +71,7 @@ def run_support_test(model, lists, size, resize, bank=None, batch=4, device=torc
         asked, other, _ = lists.regions(lists.crowded[first])
         before, after = firsts[first], margin > 0
         rows["crowded"][first][2].update(auc_wrong=auc(margin[asked], margin[other]),
-                                         unmoved=float((before & after).sum() / max((before | after).sum(), 1)))
+                                         unmoved=float((before & after).sum() / (before | after).sum()) if (before | after).any() else 1.0)
     for kind, name in (("absent", "empty"), ("present", "lost")):
         for number, margin, there in margins(getattr(lists, kind), kind):
             area = 0.0 if there is not None and there <= 0 else share(margin)
@@ -76,7 +81,7 @@ def run_support_test(model, lists, size, resize, bank=None, batch=4, device=torc
         without = [other["score"] for _, of, other in rows["absent"] if of == c]
         values["presence"] = auc(np.array([values["score"]]), np.array(without))
     return {"empty_below": EMPTY, "too_few_images": lists.too_few,
-            **{kind: {"episodes": len(found), "digest": getattr(lists, kind).digest, **summary_of(ImageMeans(found))}
+            **{kind: {"episodes": len(found), "digest": getattr(lists, kind).digest, **summary_of(ImageMeans(found), kind)}
                for kind, found in rows.items()}, "rows": rows}
 
 
@@ -106,9 +111,9 @@ def _row(lists, episode, values):
     return [lists.dataset.ids[episode.query], episode.class_ids[0], values]
 
 
-def summary_of(means):
-    """dict name -> {"value", "interval"} in percent, but for the presence score, which has no scale; and the images behind it."""
+def summary_of(means, kind):
+    """dict name -> {"value", "interval"} in percent of the measures of a list, None where no episode has one; and the images behind it."""
     found = {name: {"value": in_percent(means.mean(name)), "interval": [in_percent(v) for v in means.interval(name)]}
-             for name in means.names if name != "score"}
+             for of, name, _ in MEASURES.values() if of == kind}
     return {"images": {str(c): n for c, n in means.images().items()},
             "few": [c for c, n in means.images().items() if n < FEW], **found}

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ..basics.errors import InputError
+
 PARTS = 3                    # of the learned classes; each is left out by one head
 WIDTH, EMBEDDING = 256, 64
 
@@ -47,9 +49,9 @@ class KnownHeads(nn.ModuleList):
         self.register_load_state_dict_pre_hook(_build_for)
 
     def build(self, classes):
-        """New heads for the class ids ``classes``; fewer than two of them leave no class to learn beside: one head, then."""
+        """New heads for the class ids ``classes``. A single one leaves nothing to learn beside it: one head, which knows it."""
         classes = sorted(classes)
-        parts = [classes[part::PARTS] for part in range(PARTS)] if self.parts and len(classes) > PARTS else []
+        parts = [classes[part::PARTS] for part in range(min(PARTS, len(classes)))] if self.parts and len(classes) > 1 else []
         self.replace([set(classes) - set(left) for left in (*parts, ())])
 
     def replace(self, learned):
@@ -61,10 +63,6 @@ class KnownHeads(nn.ModuleList):
         """They stand by while a decoder learns: no dropout, no gradient."""
         return super().train(False)
 
-    @property
-    def ready(self):
-        return len(self) > 0
-
     def position(self, class_ids):
         """Class ids (B,) -> int64 (B,): the channel that each has in the last head's answer, 0 where it has none."""
         learned = self[-1].classes.tolist()
@@ -74,6 +72,13 @@ class KnownHeads(nn.ModuleList):
         """Class ids (B,) -> B heads: the one that has left out a learned class, for any other the last."""
         learned = self[-1].classes.tolist()
         return [self[learned.index(c) % PARTS] if c in learned and len(self) > 1 else self[-1] for c in class_ids.tolist()]
+
+
+def refuse_changing(backbone, frozen):
+    """Raises InputError for a backbone whose features would not stay those that the heads have learned on."""
+    if not frozen or backbone.batch_norm == "train":
+        raise InputError("heads of known things", f"frozen {str(frozen).lower()}, batch norm {backbone.batch_norm}",
+                         "a backbone that does not change, since they learn first", "Leave out frozen=false and --batch-norm train.")
 
 
 def _build_for(heads, state, prefix, *_):

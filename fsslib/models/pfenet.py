@@ -17,7 +17,7 @@ from ..regions.maps import guided_region_map
 from .base_learner import Ensemble, known_others, scene_difference
 from .encoder import Encoder
 from .fem import FEM, he_initialised, resized
-from .known import KnownHeads
+from .known import KnownHeads, refuse_changing
 from .prototypes import masked_average
 
 EPSILON = 5e-4                               # of the masked average
@@ -55,6 +55,8 @@ class PFENet(nn.Module):
         mid = backbone.channels["layer3"] + backbone.channels["layer2"]
         self.reduce_query, self.reduce_support = (reduction(mid, width, dropout) for _ in range(2))
         self.fem, self.level = FEM(self.count_maps(), width, bins), nn.Identity()
+        if base:
+            refuse_changing(backbone, frozen)
         self.known = KnownHeads(sum(self.encoders[0].channels), parts=False) if base else None
         self.ensemble = Ensemble() if base else None
         for part in (self.reduce_query, self.reduce_support, *([self.fem] if start == "he" else [])):
@@ -62,6 +64,7 @@ class PFENet(nn.Module):
 
     OPTIONS = dict(zip(("width", "bins", "guided", "masked_pass", "frozen", "dropout", "foreground_weight", "blind", "keys",
                         "start", "base"), __init__.__defaults__))
+    MOST_WAYS = 1
     TRAINING = dict(lr=0.0025, lr_times_ten=True, schedule="poly", weight_decay=1e-4, protocol="pfenet")
 
     def count_maps(self):
@@ -140,7 +143,7 @@ class PFENet(nn.Module):
 def one_way(tensor):
     """(B,1,K,...) -> (B,K,...); more ways raise InputError."""
     if tensor.shape[1] != 1:
-        raise InputError("ways", f"{tensor.shape[1]}", "1", "PFENet and QGNet answer one class at a time; use panet.")
+        raise InputError("ways", f"{tensor.shape[1]}", "1", "These decoders answer one class at a time; use panet.")
     return tensor[:, 0]
 
 

@@ -13,7 +13,7 @@ import torch
 
 from ..basics.errors import InputError
 from .fem import MAP_SPREAD, resized
-from .known import KnownHeads
+from .known import KnownHeads, refuse_changing
 from .panet import PANet
 from .pfenet import PFENet
 from .prototypes import lower, masked_average
@@ -34,10 +34,9 @@ class WhichNet(PFENet):
             raise InputError("known", repr(known), f"one of {', '.join(map(repr, KNOWN))}", "Correct the option.")
         self.cosines, self.uses, self.judges = cosines, known, cosines and known != "none"
         super().__init__(backbone, width=width, foreground_weight=foreground_weight, **options)
-        if not self.frozen:
-            raise InputError("frozen", "false", "true, since the heads of known things learn first", "Leave it out.")
         if known != "none":
-            self.known = KnownHeads(sum(self.encoders[0].channels))                     # parts, and all: the base learner's, too
+            refuse_changing(backbone, self.frozen)
+            self.known = KnownHeads(sum(self.encoders[0].channels), parts=known == "left out")      # the last is the base learner's, too
         self.level = torch.nn.BatchNorm2d(self.count_maps())          # maps of any backbone, spread as FEM's start expects
         torch.nn.init.constant_(self.level.weight, MAP_SPREAD)
         self.register_buffer("rule", torch.zeros(len(SEEN) + 1))      # weights of the numbers, and last the bias; 0: not fitted
@@ -62,7 +61,7 @@ class WhichNet(PFENet):
         return torch.cat([(surest * x.flatten(2)).sum(2) for x in (margin, *(output.maps[name] for name in SEEN[1:]))], 1)
 
     def count_maps(self):
-        return 1 + 2 * self.cosines + 4 * (self.uses != "none")
+        return int(self.guided or self.blind) + 2 * self.cosines + 4 * (self.uses != "none")
 
     def region_maps(self, support, query, masks, class_ids=None):
         """PFENet's, and ``object``, ``background``: cosines with their prototypes in layers 3 and 4, -1..1 ·

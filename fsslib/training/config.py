@@ -68,7 +68,9 @@ def build_optimizer(model, config):
 def check_config(config):
     """Raises InputError for a number that no training can use."""
     at_least(config, steps=1, batch=1, validate_every=0, validation_episodes=1, checkpoint_every=1, devices=1)
-    finite(config, "lr", "momentum", "weight_decay")
+    finite(config, "lr", "momentum", "weight_decay", "crowded", "absent")
+    if config.crowded + config.absent > 1:
+        raise InputError("crowded, absent", f"{config.crowded}, {config.absent}", "shares that sum to at most 1", "Correct them.")
     if not 0 <= config.validation < 1 or (config.validate_every and not config.validation):
         raise InputError("validation", repr(config.validation), "a share above 0 and below 1",
                          "Correct it, or set validate_every to 0.")

@@ -14,7 +14,7 @@ SHARE = 0.4                  # of the decoder's steps: what each head learns for
 
 def fit_known(model, tensors, images, classes, config, progress=True):
     """Builds and trains ``model.known`` for the class ids ``classes``: every head for ``SHARE`` of ``config.steps``, on those
-    of ``images`` (indices) that show none of what it leaves out. ``tensors``: the EpisodeTensors of the training, for their views.
+    of ``images`` (indices) that show none of what it leaves out; where these are fewer than ``BATCH``, on all, such pixels ignored. ``tensors``: the EpisodeTensors of the training, for their views.
     AdamW at 0.002, ``(1 - t/T)^0.9``, the decoder's weight decay; the seed alone decides.
     """
     model.known.build(classes)
@@ -25,15 +25,16 @@ def fit_known(model, tensors, images, classes, config, progress=True):
         learned = head.classes.tolist()
         left = [c for c in classes if c not in learned]
         allowed = [i for i in images if not (areas[i, left] > 0).any()]
+        allowed = allowed if len(allowed) >= BATCH else images
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stream(config.seed, number))
-            _fit(model, head, tensors, allowed, config, device,
+            _fit(model, head, tensors, allowed, left, config, device,
                  tqdm(range(steps), desc=f"known things, {number + 1} of {len(model.known)}", unit="step", disable=not progress))
 
 
-def _fit(model, head, tensors, images, config, device, steps):
+def _fit(model, head, tensors, images, left, config, device, steps):
     position = np.zeros(256, np.int64)
-    position[255], position[head.classes.tolist()] = 255, np.arange(1, 1 + len(head.classes))
+    position[[255, *left]], position[head.classes.tolist()] = 255, np.arange(1, 1 + len(head.classes))
 
     def drawn(count):
         """(features (B,C,h,w), labels int64 (B,S',S'): 0 nothing known, the head's number of a class, 255 ignored)."""
@@ -47,7 +48,9 @@ def _fit(model, head, tensors, images, config, device, steps):
 
     for module in (head.hidden, head.embedding, head.classify):
         module.reset_parameters()                                        # from this seed, whatever was drawn before
-    head.spread.copy_(drawn(MEASURED)[0].std((0, 2, 3)).clamp_min(1e-6))
+    seen = torch.stack([torch.stack([x.mean((0, 2, 3)), x.square().mean((0, 2, 3))])                       # never all at once
+                        for x, _ in (drawn(BATCH) for _ in range(MEASURED // BATCH))]).mean(0)
+    head.spread.copy_((seen[1] - seen[0].square()).clamp_min(1e-12).sqrt())
     learning = head.requires_grad_(True).parameters()
     optimizer = torch.optim.AdamW(learning, LR, weight_decay=config.weight_decay)
     head.train()

@@ -21,7 +21,7 @@ from ..episodes.sampler import EpisodeSampler
 from ..evaluation.scoring import evaluate, introduced
 from .config import TrainingConfig, build_optimizer, check_config, learning_rate
 from .known import fit_known
-from .presence import fit_presence
+from .presence import fit_presence, presence_episodes
 from .split import split_validation
 
 
@@ -47,12 +47,14 @@ def fit(model, dataset, classes, config=TrainingConfig(), out=None, resume=False
     where a checkpoint gave them; a resumed run must have the same.
 
     Ctrl-C and SIGTERM end the run behind the step, which is kept. Returns the rows: dicts with ``step``, ``loss``, each loss, ``lr``,
-    ``seconds`` and, every ``validate_every`` steps, ``val_miou`` (percent) and ``val_distance``; row 0 holds the
-    validation before the first step.
+    ``seconds`` and, every ``validate_every`` steps, ``val_miou`` (percent) and ``val_distance``; row 0 holds what came before the
+    first step, the validation and the seconds of heads that learn first (``known``). A rule of presence is fitted behind the last.
 
     A loss that is not finite raises InputError naming the last good checkpoint.
     """
     check_config(config)
+    if config.ways > getattr(model, "MOST_WAYS", config.ways):
+        raise InputError("ways", f"{config.ways}", "1", "This decoder answers one class at a time; train panet.")
     fabric = start(config.devices, config.precision)
     train_images, validation_images = (part if images is None else np.intersect1d(part, images)
                                        for part in split_validation(dataset, config.validation))
@@ -84,27 +86,33 @@ def fit(model, dataset, classes, config=TrainingConfig(), out=None, resume=False
     if bank is not None:
         _fill_bank(bank, model.to(fabric.device), dataset, sampler, validation, config)
     resumed, before = bool(checkpoint and checkpoint.exists()), {"step": 0}
-    if getattr(model, "known", None) is not None and not resumed and not len(model.known):      # before the setup, which gives all devices the same
+    shown = presence_episodes(sampler, config) if getattr(model, "judges", False) else None
+    if _lacks_heads(model, sampler.classes) and not resumed:   # before the setup, which gives all devices the same
         began = time.perf_counter()
         fit_known(model.to(fabric.device), tensors, sampler.images, sampler.classes, config, progress and fabric.is_global_zero)
         before["seconds"] = time.perf_counter() - began
     engine, optimizer = fabric.setup(model, optimizer)         # from here on the model lies on its device
     if resumed:                                                # after setup: the momentum must lie on the device
         first, rows = restore(checkpoint, model, optimizer, config, data)
+        model.to(fabric.device)                                # and heads that only the checkpoint has brought
+    elif getattr(model, "judges", False):
+        model.rule.zero_()                                     # that of another decoder
     log = RunLog(out, rows, config, first, ("val_miou", "val_distance")) if out and fabric.is_global_zero else None
 
     def keep(step):
         save_checkpoint(checkpoint, architecture=model.architecture, config=asdict(config), data=data, step=step,
                         model=model.state_dict(), optimizer=optimizer.state_dict(), rows=rows)
 
-    if not resumed and fabric.is_global_zero:
-        before |= _validate(model, validation, drawn.classes, config, fabric.device, bank) if validation else {}
-        if len(before) > 1:
+    if first == 0 and fabric.is_global_zero:
+        if "seconds" in before:
             rows.append(before)
+            if log:
+                keep(0)
+        if validation and not any("val_miou" in row for row in rows):
+            rows[:1] = [{**(rows[0] if rows else before),
+                         **_validate(model, validation, drawn.classes, config, fabric.device, bank)}]
         if log and rows:
-            log.add(before)
-        if log and "seconds" in before:
-            keep(0)
+            log.add(rows[0])
     batches = loader(tensors, fabric, config.batch, first, config.steps, collate)
     bar = tqdm(range(first, config.steps), desc="train", unit="step", initial=first, total=config.steps,
                disable=not progress or not fabric.is_global_zero)
@@ -132,8 +140,9 @@ def fit(model, dataset, classes, config=TrainingConfig(), out=None, resume=False
             if report:
                 report(row)
             stopped = agreed(fabric, stop.asked)
-            if step + 1 == config.steps and getattr(model, "judges", False):
-                fit_presence(model, sampler, tensors, config, fabric.device, progress and fabric.is_global_zero)
+            if step + 1 == config.steps and shown:
+                fit_presence(model, shown, tensors, config, fabric.device, progress and fabric.is_global_zero)
+                row["seconds"] = time.perf_counter() - began
             if log:
                 log.add(row)
                 if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps or stopped:
@@ -142,6 +151,12 @@ def fit(model, dataset, classes, config=TrainingConfig(), out=None, resume=False
                 fabric.barrier()
                 stop.deliver()
     return rows
+
+
+def _lacks_heads(model, classes):
+    """Whether ``model`` has heads of known things that have not learned these classes."""
+    known = getattr(model, "known", None)
+    return known is not None and (not len(known) or known[-1].classes.tolist() != sorted(classes))
 
 
 def _enough_held_out(dataset, classes, config, novel, images):

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
+from ..basics.errors import InputError
 from ..episodes.batches import EpisodeTensors, collate
 from ..episodes.crowded import CrowdedSampler
 
@@ -12,19 +13,27 @@ EPISODES = 600               # half of them with queries that do not show the cl
 LOST = 0.1                   # share of the queries with the class that the rule may call empty
 
 
+def presence_episodes(sampler, config):
+    """The EpisodeList for ``fit_presence``, from the images and classes of a training's ``sampler``; None, and a line that says so, where
+    every image shows every class."""
+    try:
+        return CrowdedSampler(sampler.dataset, sampler.classes, config.shots, config.seed + 1, config.protocol, images=sampler.images,
+                              shuffle=True, absent=0.5).take(EPISODES)
+    except InputError as error:
+        tqdm.write(f"no rule of presence: {error.found}; the model will not say whether a class is there")
+        return None
+
+
 @torch.no_grad()
-def fit_presence(model, sampler, tensors, config, device, progress=True):
-    """Sets ``model.rule``, weights and bias of ``model.evidence``, by logistic regression on training episodes of ``sampler``, each
+def fit_presence(model, episodes, tensors, config, device, progress=True):
+    """Sets ``model.rule``, weights and bias of ``model.evidence``, by logistic regression on training ``episodes``, each
     asked of the head that has left out its class. The bias is then moved until ``LOST`` of the queries that do show it fall below 0.
     """
-    drawn = CrowdedSampler(sampler.dataset, sampler.classes, config.shots, config.seed + 1, config.protocol, images=sampler.images,
-                           shuffle=True, absent=0.5)
-    episodes = drawn.take(EPISODES)
     data = EpisodeTensors(episodes, config.size, tensors.resize, bank=tensors.bank)
     found, model = [], model.eval()
     for batch in tqdm(DataLoader(data, config.batch, collate_fn=collate), desc="presence", unit="batch", disable=not progress):
         found.append(model.evidence(model(batch.to(device))).double())
-    shown = torch.tensor([sampler.dataset.areas[e.query, e.class_ids[0]] > 0 for e in episodes], device=device)
+    shown = torch.tensor([episodes.dataset.areas[e.query, e.class_ids[0]] > 0 for e in episodes], device=device)
     model.rule.copy_(logistic_rule(torch.cat(found), shown, LOST))
 
 

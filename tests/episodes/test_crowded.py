@@ -14,10 +14,13 @@ AREAS[:12, 1] = 3000
 AREAS[10:17, 2] = 3000       # 10 and 11 show both
 AREAS[17:, 3] = 3000
 AREAS[10, 3] = 500           # too small to count, but there
+RARE = AREAS.copy()
+RARE[0, 3], RARE[:, 1] = 3000, np.maximum(RARE[:, 1], 0)
+RARE[1:10, 2] = 3000         # class 3 stands beside another in one image, class 1 in twelve
 
 
-def sampler(crowded, absent, classes=(1, 2, 3), **options):
-    data = SimpleNamespace(areas=AREAS, area_scale=1.0, name="areas", split="train", class_names=("a", "b", "c"),
+def sampler(crowded, absent, classes=(1, 2, 3), areas=AREAS, **options):
+    data = SimpleNamespace(areas=areas, area_scale=1.0, name="areas", split="train", class_names=("a", "b", "c"),
                            ids=[str(i) for i in range(len(AREAS))])
     return CrowdedSampler(data, classes, 2, 7, "pfenet", shuffle=True, crowded=crowded, absent=absent, **options)
 
@@ -29,6 +32,12 @@ def test_crowded_queries_show_two_classes_and_each_is_asked_for():
     assert set(asked) == {1, 2} and min(asked.values()) > 70
     assert all(len(set(e.support[0])) == 2 and e.query not in e.support[0] for e in episodes)
     assert all(AREAS[j, e.class_ids[0]] >= 2048 for e in episodes for j in e.support[0])
+
+
+def test_rare_classes_are_asked_for_as_often():
+    drawn = sampler(1.0, 0.0, areas=RARE)
+    asked = Counter(drawn[i].class_ids[0] for i in range(600))
+    assert set(asked) == {1, 2, 3} and min(asked.values()) > 160
 
 
 def test_absent_queries_do_not_show_the_class_not_even_small():

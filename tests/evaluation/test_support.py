@@ -6,7 +6,7 @@ import torch
 from test_evaluation import CLASSES, Constant, Oracle, drawn, run
 
 from fsslib.basics.errors import InputError
-from fsslib.episodes import EpisodeOutput
+from fsslib.episodes import EpisodeList, EpisodeOutput
 from fsslib.episodes.support_test import DRAWS, SupportLists
 from fsslib.evaluation.support import MEASURES, Measure, run_support_test
 
@@ -85,3 +85,35 @@ def test_features_kept_in_a_bank_change_nothing(toy, tiny_panet):
         kept = run_support_test(tiny_panet, lists, 64, "pad", bank, progress=False)
     plain = run_support_test(tiny_panet, lists, 64, "pad", progress=False)
     assert np.allclose(list(values(kept).values()), list(values(plain).values()), atol=0.02)
+
+
+class Silent(torch.nn.Module):
+    """Marks nothing, whatever it is shown."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoders, self.backbone = [], torch.nn.Identity()
+
+    def forward(self, batch):
+        logits = torch.zeros(len(batch), 2, *batch.query_masks.shape[1:])
+        logits[:, 0] = 1
+        return EpisodeOutput(logits)
+
+
+def test_two_empty_answers_are_the_same_answer(toy):
+    found = values(answered(Silent(), toy))
+    assert found["unmoved"] == 100 and found["empty"] == 100 and found["lost"] == 100
+
+
+def test_where_no_other_class_can_be_shown_a_measure_is_missing(toy):
+    lists = SupportLists(toy, CLASSES, 1)
+    lists.wrong, lists.wrong_of = EpisodeList(toy, []), []
+    found = run_support_test(Silent(), lists, 64, "pad", progress=False)["crowded"]
+    assert found["unmoved"]["value"] is None and found["auc_wrong"]["value"] is None and found["auc"]["value"] == 50
+
+
+def test_lists_that_ask_nothing_are_refused_before_the_work(toy):
+    lists = SupportLists(toy, CLASSES, 1)
+    lists.absent = EpisodeList(toy, [])
+    with pytest.raises(InputError, match="0 without the asked class"):
+        run(None, drawn(toy), size=64, support_test=lists)

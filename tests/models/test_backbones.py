@@ -130,7 +130,7 @@ def test_larger_lites(name, channels):
 
 
 def test_transformer_gives_a_vector_for_every_8_px(tmp_path):
-    """Of a picture that needs no resizing, timm's own answer behind the middle and the last of its six blocks."""
+    """Of a picture that needs no resizing, timm's own answer behind the third, the fourth and the last of its six blocks."""
     torch.manual_seed(0)
     vit = build_backbone("test_vit", None)
     torch.save({"model": vit.net.state_dict()}, tmp_path / "vit.pth")
@@ -144,11 +144,16 @@ def test_transformer_gives_a_vector_for_every_8_px(tmp_path):
         x = (picture - 0.5) / 0.5
         tokens = vit.net.patch_embed(x)
         assert tokens.shape == (1, 10, 8, 64)                  # with dynamic_img_size patches keep their places
+        seen = {}
+        for at in (2, 3):                                      # behind the third and the fourth of six blocks
+            vit.net.blocks[at].register_forward_hook(lambda _, __, out, at=at: seen.update({at: vit.net.norm(out)}))
         expected = vit.net.forward_features(x)[:, vit.net.num_prefix_tokens:].reshape(1, 10, 8, 64).permute(0, 3, 1, 2)
         again.output_stride = 16
         found = again(picture)
     torch.testing.assert_close(found["layer4"], expected, rtol=1e-4, atol=1e-4)
-    assert not torch.allclose(found["layer2"], found["layer4"], atol=0.1)
+    for layer, at in (("layer2", 2), ("layer3", 3)):
+        inside = seen[at][:, vit.net.num_prefix_tokens:].reshape(1, 10, 8, 64).permute(0, 3, 1, 2)
+        torch.testing.assert_close(found[layer], inside, rtol=1e-4, atol=1e-4)
     with pytest.raises(InputError, match="masked_pass"):
         again.high_level(found["layer3"])
 
@@ -251,7 +256,7 @@ def test_bad_weights(tmp_path, vgg):
 
 
 @pytest.mark.parametrize("arguments, word", [
-    (dict(name="vgg19"), "backbone"), (dict(name="vit_of_mine"), "backbone"), (dict(name="tiny"), "no ImageNet weights"),
+    (dict(name="vgg19"), "backbone"), (dict(name="vit_of_mine"), "backbone"), (dict(name="test_vit_relpos"), "backbone"), (dict(name="tiny"), "no ImageNet weights"),
     (dict(name="tiny", weights=None, output_stride=16), "output_stride"),
     (dict(name="tiny", weights=None, batch_norm="frozen"), "batch_norm")])
 def test_bad_options(arguments, word):

@@ -98,8 +98,14 @@ def test_an_episode_meets_the_head_that_has_left_out_its_class():
         assert c not in head.classes
     assert heads.of(torch.tensor([3, 9])) == [heads[-1], heads[-1]]                # never learned: all that is known is other
     few = KnownHeads(8)
-    few.build([1, 2])
-    assert len(few) == 1 and few.of(torch.tensor([1])) == [few[0]]
+    few.build([7, 3])
+    assert [head.classes.tolist() for head in few] == [[7], [3], [3, 7]]
+    assert few.of(torch.tensor([3, 7, 1])) == list(few)
+    few.build([3])
+    assert len(few) == 1 and few.of(torch.tensor([3])) == [few[0]]
+    alone = KnownHeads(8, parts=False)
+    alone.build([1, 2, 3, 4])
+    assert len(alone) == 1
 
 
 def test_learned_and_novel_classes_see_other_maps():
@@ -111,7 +117,7 @@ def test_learned_and_novel_classes_see_other_maps():
 
 
 @pytest.mark.parametrize("options, names", [
-    ({}, 7), ({"cosines": False}, 5), ({"known": "none"}, 3), ({"known": "none", "cosines": False}, 1)])
+    ({}, 7), ({"guided": False}, 6), ({"blind": True}, 7), ({"cosines": False}, 5), ({"known": "none"}, 3), ({"known": "none", "cosines": False}, 1)])
 def test_switches(options, names):
     model = whichnet(**options)
     assert len(maps_of(model, episodes())) == model.count_maps() == names
@@ -156,7 +162,27 @@ def test_heads_stand_by_while_the_decoder_learns():
     assert model.fem.mix[0][0].weight.grad.abs().sum() > 0
 
 
-@pytest.mark.parametrize("options, word", [({"known": "some"}, "known"), ({"frozen": False}, "frozen")])
+def test_presence_weighs_what_the_answer_rests_on():
+    """Five numbers: margin and cosines where the answer is surest, by a softmax over places; above 0 the class is there."""
+    model, batch = whichnet(), episodes()
+    torch.nn.init.normal_(model.fem.classify_all[-1].weight)
+    with torch.no_grad():
+        assert model(batch).presence is None                                       # no rule yet
+        model.rule.copy_(torch.tensor([0.5, 2.0, -1.0, 3.0, 0.25, -1.5]))
+        output = model(batch)
+    for b in range(2):
+        margin = F.interpolate((output.logits[:, 1] - output.logits[:, 0])[:, None], (5, 5), mode="bilinear", align_corners=True)[b, 0]
+        margin = margin.double().numpy()
+        surest = np.exp(margin - margin.max())
+        surest /= surest.sum()
+        numbers = [(surest * margin).sum()] + [(surest * output.maps[name][b, 0].numpy()).sum()
+                                               for name in ("object", "background", "object, learned", "background, learned")]
+        assert float(output.presence[b]) == pytest.approx(np.dot(numbers, [0.5, 2, -1, 3, 0.25]) - 1.5, abs=1e-4)
+    assert model.train()(episodes()).presence is None
+
+
+@pytest.mark.parametrize("options, word", [({"known": "some"}, "known"), ({"frozen": False}, "does not change"),
+                                           ({"batch_norm": "train"}, "does not change")])
 def test_bad_options(options, word):
     with pytest.raises(InputError, match=word):
         whichnet(**options)

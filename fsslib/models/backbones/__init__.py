@@ -16,6 +16,8 @@ from .weights import fitted, imagenet_weights, misfit, read_weights
 LITES = {f"efficientnet_lite{n}": functools.partial(EfficientNetLite, n) for n in (0, 1, 2)}
 BACKBONES = {"vgg16": VGG16, **{f"resnet{depth}": functools.partial(ResNet, depth) for depth in (18, 50, 101)}, **LITES, "tiny": Tiny}
 
+__all__ = ["BACKBONES", "LAYERS", "Backbone", "DilatedDepthwise", "build_backbone", "imagenet_weights", "read_weights"]
+
 
 def build_backbone(name, weights="imagenet", output_stride=8, batch_norm="eval"):
     """A Backbone with weights.

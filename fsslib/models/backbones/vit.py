@@ -23,7 +23,7 @@ class ViT(Backbone):
     """
 
     def __init__(self, name, batch_norm="eval", output_stride=8):
-        net = timm.create_model(name, num_classes=0, dynamic_img_size=True) if timm.is_model(name) else None
+        net = _created(name) if timm.is_model(name) else None
         if not isinstance(net, (VisionTransformer, Eva)) or type(net.patch_embed) is not PatchEmbed:
             raise InputError("backbone", repr(name), "timm's name of a plain vision transformer (vit_...), or a backbone of "
                              "the kit", "Correct the name.")
@@ -47,3 +47,10 @@ class ViT(Backbone):
     def high_level(self, layer3):
         raise InputError("masked_pass", "a transformer, whose last blocks see the whole picture", "a convolutional backbone",
                          "Leave masked_pass at false.")
+
+
+def _created(name):
+    try:
+        return timm.create_model(name, num_classes=0, dynamic_img_size=True)
+    except TypeError:                        # a relative that keeps to one size
+        return None
