@@ -44,7 +44,7 @@ def test_the_rule_is_fitted_to_what_is_shown():
     class Told(torch.nn.Module):
         def __init__(self):
             super().__init__()
-            self.register_buffer("rule", torch.zeros(3))
+            self.register_buffer("rule", torch.zeros(2, 3))
 
         def forward(self, batch):
             return (batch.query_masks == 1).flatten(1).any(1).float()
@@ -55,10 +55,18 @@ def test_the_rule_is_fitted_to_what_is_shown():
     model, config = Told(), TrainingConfig(size=32, protocol="pfenet", batch=8)
     shown = presence_episodes(sampler, config)
     fit_presence(model, shown, EpisodeTensors(sampler, 32, "pad"), config, torch.device("cpu"), progress=False)
-    assert model.rule[0] > 5 * model.rule[1].abs()
-    assert 1 * model.rule[0] + model.rule[2] > 0 > 0 * model.rule[0] + model.rule[2]
-    there = [shapes.areas[e.query, e.class_ids[0]] > 0 for e in shown]
-    assert 0.4 < np.mean(there) < 0.6
+    for rule, episodes, shots in zip(model.rule, shown, (1, 5)):
+        assert rule[0] > 5 * rule[1].abs() and 1 * rule[0] + rule[2] > 0 > 0 * rule[0] + rule[2]
+        assert {len(e.support[0]) for e in episodes} == {shots}
+        assert 0.4 < np.mean([shapes.areas[e.query, e.class_ids[0]] > 0 for e in episodes]) < 0.6
+
+
+def test_where_a_class_is_too_rare_for_five_shots_the_rule_of_one_serves():
+    class Rare:
+        name, split, area_scale, ids, class_names = "rare", "train", 1.0, tuple("abcdef"), ("x", "y")
+        areas = np.array([[0, 3000, 0]] * 3 + [[0, 0, 3000]] * 3)
+    one, other = presence_episodes(EpisodeSampler(Rare(), (1, 2), 1, 0, "pfenet"), TrainingConfig(protocol="pfenet"))
+    assert one is other and {len(e.support[0]) for e in one} == {1}
 
 
 def test_without_absent_queries_there_is_no_rule(capsys):

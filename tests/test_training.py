@@ -375,7 +375,7 @@ def test_known_things_are_learned_once(toy, tmp_path, stop, monkeypatch):
     whole = tmp_path / "whole", *run_whichnet(toy, tmp_path / "whole")
     state = load_checkpoint(tmp_path / "whole" / "checkpoint.pt")
     assert [row["step"] for row in state["rows"]] == list(range(7)) and state["rows"][0]["seconds"] > 0
-    assert state["model"]["rule"].abs().min() > 0
+    assert state["model"]["rule"].shape == (2, 6) and state["model"]["rule"].abs().min() > 0
     from fsslib.training import loop
     fitted, fit_known = [], loop.fit_known
     monkeypatch.setattr(loop, "fit_known", lambda *arguments: (fitted.append(1), fit_known(*arguments)))

@@ -20,6 +20,7 @@ from .prototypes import lower, masked_average
 
 SPARING = 2.0                # a class that the head sees in half of the support's object is not "other" any more
 KNOWN = ("left out", "all", "none")
+SEVERAL = 3                  # shots from which on the rule of presence is that fitted to five: their mean is a closer match
 SEEN = ("margin", "object", "background", "object, learned", "background, learned")     # what the rule of presence weighs
 
 
@@ -39,7 +40,7 @@ class WhichNet(PFENet):
             self.known = KnownHeads(sum(self.encoders[0].channels), parts=known == "left out")      # the last is the base learner's, too
         self.level = torch.nn.BatchNorm2d(self.count_maps())          # maps of any backbone, spread as FEM's start expects
         torch.nn.init.constant_(self.level.weight, MAP_SPREAD)
-        self.register_buffer("rule", torch.zeros(len(SEEN) + 1))      # weights of the numbers, and last the bias; 0: not fitted
+        self.register_buffer("rule", torch.zeros(2, len(SEEN) + 1))     # for one shot, for several: weights and bias; 0: not fitted
 
     OPTIONS = {**PFENet.OPTIONS, "cosines": True, "known": "left out", "width": 64, "foreground_weight": 2.0}
     TRAINING = dict(steps=1000, batch=8, optimizer="adamw", lr=0.002, lr_times_ten=False, weight_decay=0.02, schedule="poly",
@@ -49,7 +50,8 @@ class WhichNet(PFENet):
         """As PFENet's, with ``presence`` where the rule was fitted."""
         output = super().forward(batch)
         if not self.training and self.rule.any():
-            output.presence = self.evidence(output) @ self.rule[:-1] + self.rule[-1]
+            rule = self.rule[int(batch.support_masks.shape[2] >= SEVERAL)]
+            output.presence = self.evidence(output) @ rule[:-1] + rule[-1]
         return output
 
     @staticmethod

@@ -14,27 +14,35 @@ LOST = 0.1                   # share of the queries with the class that the rule
 
 
 def presence_episodes(sampler, config):
-    """The EpisodeList for ``fit_presence``, from the images and classes of a training's ``sampler``; None, and a line that says so, where
-    every image shows every class."""
-    try:
-        return CrowdedSampler(sampler.dataset, sampler.classes, config.shots, config.seed + 1, config.protocol, images=sampler.images,
+    """Two EpisodeLists for ``fit_presence``, of one shot and of five, from the images and classes of a training's ``sampler``; where a
+    class is too rare for five, twice of one. None, and a line that says so, where every image shows every class."""
+    def drawn(shots):
+        return CrowdedSampler(sampler.dataset, sampler.classes, shots, config.seed + 1, config.protocol, images=sampler.images,
                               shuffle=True, absent=0.5).take(EPISODES)
+    try:
+        one = drawn(1)
     except InputError as error:
         tqdm.write(f"no rule of presence: {error.found}; the model will not say whether a class is there")
         return None
+    try:
+        return one, drawn(5)
+    except InputError:
+        return one, one
 
 
 @torch.no_grad()
-def fit_presence(model, episodes, tensors, config, device, progress=True):
-    """Sets ``model.rule``, weights and bias of ``model.evidence``, by logistic regression on training ``episodes``, each
-    asked of the head that has left out its class. The bias is then moved until ``LOST`` of the queries that do show it fall below 0.
+def fit_presence(model, lists, tensors, config, device, progress=True):
+    """Sets ``model.rule``, weights and bias of ``model.evidence``, a row for each of the ``lists`` of training episodes, by logistic
+    regression; each episode is asked of the head that has left out its class. The bias is then moved until ``LOST`` of the queries
+    that do show it fall below 0.
     """
-    data = EpisodeTensors(episodes, config.size, tensors.resize, bank=tensors.bank)
-    found, model = [], model.eval()
-    for batch in tqdm(DataLoader(data, config.batch, collate_fn=collate), desc="presence", unit="batch", disable=not progress):
-        found.append(model.evidence(model(batch.to(device))).double())
-    shown = torch.tensor([episodes.dataset.areas[e.query, e.class_ids[0]] > 0 for e in episodes], device=device)
-    model.rule.copy_(logistic_rule(torch.cat(found), shown, LOST))
+    model.eval()
+    for row, episodes in zip(model.rule, lists):
+        data, found = EpisodeTensors(episodes, config.size, tensors.resize, bank=tensors.bank), []
+        for batch in tqdm(DataLoader(data, config.batch, collate_fn=collate), desc="presence", unit="batch", disable=not progress):
+            found.append(model.evidence(model(batch.to(device))).double())
+        shown = torch.tensor([episodes.dataset.areas[e.query, e.class_ids[0]] > 0 for e in episodes], device=device)
+        row.copy_(logistic_rule(torch.cat(found), shown, LOST))
 
 
 def logistic_rule(x, shown, lost):

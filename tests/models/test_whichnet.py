@@ -163,13 +163,15 @@ def test_heads_stand_by_while_the_decoder_learns():
 
 
 def test_presence_weighs_what_the_answer_rests_on():
-    """Five numbers: margin and cosines where the answer is surest, by a softmax over places; above 0 the class is there."""
+    """Five numbers: margin and cosines where the answer is surest, by a softmax over places; above 0 the class is there. The first
+    rule is for one and two shots, the second for more."""
     model, batch = whichnet(), episodes()
     torch.nn.init.normal_(model.fem.classify_all[-1].weight)
     with torch.no_grad():
         assert model(batch).presence is None                                       # no rule yet
-        model.rule.copy_(torch.tensor([0.5, 2.0, -1.0, 3.0, 0.25, -1.5]))
+        model.rule[0] = torch.tensor([0.5, 2.0, -1.0, 3.0, 0.25, -1.5])
         output = model(batch)
+        assert model(episodes(K=3)).presence.tolist() == [0, 0]
     for b in range(2):
         margin = F.interpolate((output.logits[:, 1] - output.logits[:, 0])[:, None], (5, 5), mode="bilinear", align_corners=True)[b, 0]
         margin = margin.double().numpy()
