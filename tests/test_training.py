@@ -43,6 +43,11 @@ def timeless(rows):
     return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
 
 
+@pytest.fixture(autouse=True)
+def few_episodes_for_the_rule_of_presence(monkeypatch):
+    monkeypatch.setattr("fsslib.training.presence.EPISODES", 40)
+
+
 class Stop(Exception):
     """Stands for whatever ends a run: a full disk, a closed laptop."""
 
