@@ -76,8 +76,8 @@ def evaluate(context, dataset, root, fold, classes, shots, ways, size, protocol,
     told = about(context, pictures.digest)
     part = f"-{len(asked)}classes" if classes else "" if dataset == "folder" else f"-fold{fold}"
     named = {} if classes or dataset == "folder" else {"fold": fold}
-    out = folder_of(out, "evaluate", f"{f'{control}-{dataset}' if control else f'{model}-{dataset}-{backbone}'}{part}-{shots}shot-{protocol}",
-                    told)
+    system = f"{control}-{dataset}" if control else f"{model}-{dataset}-{backbone}"
+    out = folder_of(out, "evaluate", f"{system}{part}-{shots}shot-{protocol}", told)
     with at_work(out):
         if control:
             from ..evaluation.controls import evaluate_control
@@ -99,8 +99,9 @@ def evaluate(context, dataset, root, fold, classes, shots, ways, size, protocol,
         steps = [row for row in state.get("rows", ()) if "loss" in row]
         seconds = sum(row.get("seconds", 0) for row in state.get("rows", ()))          # those before the first step, too
         trained = {"training_seconds": round(seconds, 1), "training_steps": len(steps)} if steps else {}
+        lists = _support_lists(pictures, asked, shots, held, state) if support_test else None
         result = run(network, drawn, asked, protocol, size, annotator(annotation), bank, out, about=told, resize=resize,
-                     masks=save_masks, support_test=_support_lists(pictures, asked, shots, held, state) if support_test else None, **named, annotation=annotation,
+                     masks=save_masks, support_test=lists, **named, annotation=annotation,
                      weights=Path(weights).name, checkpoint=checkpoint and checkpoint.name, **trained)
     _tell(result, pictures, drawn, out)
 

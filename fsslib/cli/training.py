@@ -29,7 +29,8 @@ from .paths import NAME_OR_PATH, PATH
 @click.option("--schedule", type=click.Choice(["step", "poly"]), help="Of the learning rate (else the model's).")
 @click.option("--views", type=int, help="Fixed views an image: 1 plain, 2 mirrored too (default), more PFENet's "
               "augmentation; 0: new ones each time, without a bank.")
-@click.option("--crowded", type=float, help="Share of the episodes whose query shows a second learned class (else the model's: whichnet 0.4).")
+@click.option("--crowded", type=float, help="Share of the episodes whose query shows a second learned class (else the "
+              "model's: whichnet 0.4).")
 @click.option("--absent", type=float, help="Share of the episodes whose query does not show the asked class (else none).")
 @click.option("--validate-every", type=int, help="Steps between two scores on held-out base images; 0: never.")
 @click.option("--validation-episodes", type=int, help="Episodes of such a score (else 100).")

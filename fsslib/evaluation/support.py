@@ -69,9 +69,9 @@ def run_support_test(model, lists, size, resize, bank=None, batch=4, device=torc
     for number, margin, _ in margins(lists.wrong, "wrong support"):
         first = lists.wrong_of[number]
         asked, other, _ = lists.regions(lists.crowded[first])
-        before, after = firsts[first], margin > 0
+        both, either = firsts[first] & (margin > 0), firsts[first] | (margin > 0)
         rows["crowded"][first][2].update(auc_wrong=auc(margin[asked], margin[other]),
-                                         unmoved=float((before & after).sum() / (before | after).sum()) if (before | after).any() else 1.0)
+                                         unmoved=float(both.sum() / either.sum()) if either.any() else 1.0)
     for kind, name in (("absent", "empty"), ("present", "lost")):
         for number, margin, there in margins(getattr(lists, kind), kind):
             area = 0.0 if there is not None and there <= 0 else share(margin)

@@ -38,8 +38,7 @@ class PFENet(nn.Module):
     """
 
     def __init__(self, backbone, width=256, bins=(1.0, 0.5, 0.25, 0.125), guided=True, masked_pass=False, frozen=True,
-                 dropout=0.5, foreground_weight=1.0, blind=False, keys="backbone", start="shares",
-                 base=False):
+                 dropout=0.5, foreground_weight=1.0, blind=False, keys="backbone", start="shares", base=False):
         for name, value, known in (("keys", keys, ("backbone", "layer4")), ("start", start, ("shares", "he"))):
             if value not in known:
                 raise InputError(name, repr(value), " or ".join(map(repr, known)), "Correct the option.")
@@ -75,17 +74,23 @@ class PFENet(nn.Module):
         support, query, masks = *self.features(batch), one_way(batch.support_masks)
         layer3, layer2, _ = self.encoders[0].split(query)                               # (B, C, h, w) each
         s3, s2, _ = self.encoders[0].split(support)                                     # (B, K, C, h, w) each
-        (B, K), size = masks.shape[:2], layer3.shape[2:]
-        m = resized((masks == 1).to(query.dtype), size)                                 # (B, K, h, w)  soft edges
-        if not self.training and not m.flatten(2).any(2).all():
-            warnings.warn(f"a support mask has no foreground left at {size[0]}x{size[1]}: its prototype and its map "
-                          "are 0; show a larger object or use a larger input")
-        q = self.reduce_query(self.mid_level(layer3, layer2))                           # (B, W, h, w)
-        s = self.reduce_support(self.mid_level(s3, s2).flatten(0, 1)).unflatten(0, (B, K))
+        q, s, m = self.reduced(layer3, layer2, s3, s2, masks)
         prototype = masked_average(s, m, EPSILON).mean(1) * (not self.blind)            # (B, W)
         maps = self.region_maps(support, query, masks, batch.class_ids)
         return self.decide(batch, query, q, prototype, self.level(torch.cat([q[:, :0], *maps.values()], 1)), maps,
-                           self.ensemble and scene_difference(layer2, s2).mean(1))
+                           self.ensemble and scene_difference(layer2, s2).mean(1) * (not self.blind))
+
+    def reduced(self, layer3, layer2, s3, s2, masks):
+        """Mid-level maps (B,C,h,w), (B,K,C,h,w) and masks (B,K,S,S) -> the query (B,W,h,w) and the support (B,K,W,h,w) in W channels,
+        and the support's masks (B,K,h,w) with soft edges."""
+        size = layer3.shape[2:]
+        m = resized((masks == 1).to(layer3.dtype), size)
+        if not self.training and not m.flatten(2).any(2).all():
+            warnings.warn(f"a support mask has no foreground left at {size[0]}x{size[1]}: its prototype and its map "
+                          "are 0; show a larger object or use a larger input")
+        q = self.reduce_query(self.mid_level(layer3, layer2))
+        s = self.reduce_support(self.mid_level(s3, s2).flatten(0, 1)).unflatten(0, masks.shape[:2])
+        return q, s, m
 
     def decide(self, batch, query, q, prototype, decoded, maps, apart, losses=()):
         """EpisodeOutput of what FEM makes of the reduced query ``q``, the prototype and the maps ``decoded`` (B,M,h,w); the base

@@ -19,8 +19,8 @@ class TrainingConfig:
     their papers say · ``schedule``: ``"step"`` (x0.1 at a third and two thirds, PANet) or ``"poly"`` ((1 - t/T)^0.9,
     PFENet) · ``views``: see ``batches.EpisodeTensors`` ·
     ``crowded``, ``absent``: shares of the episodes whose query shows a second learned class, or not the asked one
-    (``crowded.CrowdedSampler``) · ``validation``: share of the training images held out; their base-class episodes are the only ones a choice may
-    rest on · ``validate_every``: steps, 0 for never · ``checkpoint_every``: steps."""
+    (``crowded.CrowdedSampler``) · ``validation``: share of the training images held out; their base-class episodes are
+    the only ones a choice may rest on · ``validate_every``: steps, 0 for never · ``checkpoint_every``: steps."""
     steps: int = 1000
     batch: int = 4
     shots: int = 1

@@ -14,7 +14,8 @@ SHARE = 0.4                  # of the decoder's steps: what each head learns for
 
 def fit_known(model, tensors, images, classes, config, progress=True):
     """Builds and trains ``model.known`` for the class ids ``classes``: every head for ``SHARE`` of ``config.steps``, on those
-    of ``images`` (indices) that show none of what it leaves out; where these are fewer than ``BATCH``, on all, such pixels ignored. ``tensors``: the EpisodeTensors of the training, for their views.
+    of ``images`` (indices) that show none of what it leaves out; where these are fewer than ``BATCH``, on all, such pixels ignored.
+    ``tensors``: the EpisodeTensors of the training, for their views.
     AdamW at 0.002, ``(1 - t/T)^0.9``, the decoder's weight decay; the seed alone decides.
     """
     model.known.build(classes)

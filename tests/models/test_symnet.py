@@ -63,6 +63,23 @@ def test_order_and_number_of_shots():
         torch.testing.assert_close(model(one).logits, model(two).logits, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("name, options", [("symnet", {}), ("symnet", {"spm": False}), ("pfenet", {}), ("whichnet", {})])
+def test_blind_answers_do_not_depend_on_the_support(name, options):
+    model, batch, other = build(name, blind=True, base=True, **options), episodes(), episodes()
+    torch.nn.init.normal_(model.fem.classify_all[-1].weight)
+    model.ensemble.trust.weight.data[0, 1] = 0.5
+    other.support_masks, other.support_images = other.support_masks.flip(-1), torch.rand_like(other.support_images)
+    with torch.no_grad():
+        torch.testing.assert_close(model(batch).logits, model(other).logits)
+    assert "triplet" not in model.train()(batch).losses
+
+
+@pytest.mark.parametrize("option", ["guided", "masked_pass"])
+def test_options_that_it_has_no_use_for_are_refused(option):
+    with pytest.raises(InputError, match=option):
+        build(**{option: False})
+
+
 def test_the_name_of_the_class_counts():
     model = build(base=False)
     torch.nn.init.normal_(model.fem.classify_all[-1].weight)

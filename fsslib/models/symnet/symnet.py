@@ -8,9 +8,9 @@ of similarity (``tdc``), a triplet that pulls both prototypes (``triplet``), and
 import torch
 
 from ...basics.errors import InputError
+from ...regions.maps import guided_region_map
 from ..base_learner import scene_difference
 from ..encoder import Encoder
-from ..fem import resized
 from ..pfenet import EPSILON, PFENet, one_way
 from ..prototypes import masked_average
 from .apa import PrototypeAggregation, hybrid
@@ -29,7 +29,7 @@ class SymNet(PFENet):
     ``text``: class vectors that APA is told, ``"minilm"``, ``"random"``, ``"none"`` or a file (``text``) · ``tdc``: maps of similarity
     of all ``"blocks"`` of the backbone, of the three ``"layers"``, which need no more features than PFENet, or ``"none"`` ·
     ``triplet``: its loss · ``shots``: K whose weights are learned; other numbers of shots weigh the same · ``options``: PFENet's,
-    with the base learner and the released code's plain layer 4 as keys by default.
+    with the base learner and the released code's plain layer 4 as keys by default; ``blind`` takes away both prototypes and all maps.
     """
 
     def __init__(self, backbone, spm=True, apa=True, text="minilm", tdc="layers", triplet=True, shots=1, width=64, foreground_weight=2.0,
@@ -38,7 +38,7 @@ class SymNet(PFENet):
             raise InputError("tdc", repr(tdc), f"one of {', '.join(map(repr, CORRELATED))}", "Correct the option.")
         self.correlated = {} if tdc == "none" else {layer: backbone.blocks[layer] if tdc == "blocks" else (layer,)
                                                     for layer in ("layer2", "layer3", "layer4")}
-        self.spm, self.triplet, self.shots = spm, triplet, shots
+        self.spm, self.triplet, self.shots = spm, triplet and not options.get("blind"), shots
         super().__init__(backbone, width=width, foreground_weight=foreground_weight, base=base, keys=keys, **options)
         more = [name for names in self.correlated.values() for name in names if name not in self.encoders[0].maps]
         self.encoders = [Encoder(backbone, (*self.encoders[0].maps, *more))]
@@ -50,7 +50,8 @@ class SymNet(PFENet):
         self.tdc = TopDown([len(names) for names in self.correlated.values()]) if self.correlated else None
         self.weigh = ShotWeights(shots)
 
-    OPTIONS = {**PFENet.OPTIONS, "spm": True, "apa": True, "text": "minilm", "tdc": "layers", "triplet": True, "shots": 1, "width": 64,
+    OPTIONS = {**{name: value for name, value in PFENet.OPTIONS.items() if name not in ("guided", "masked_pass")},
+               "spm": True, "apa": True, "text": "minilm", "tdc": "layers", "triplet": True, "shots": 1, "width": 64,
                "foreground_weight": 2.0, "base": True, "keys": "layer4"}
 
     def count_maps(self):
@@ -65,19 +66,16 @@ class SymNet(PFENet):
         """EpisodeBatch of one way -> EpisodeOutput; ``maps``: ``prior`` (B,1,h,w), ``support`` and ``query``, attention (B,h,w)."""
         support, query, masks = *self.features(batch), one_way(batch.support_masks)
         q_of, s_of = (dict(zip(self.encoders[0].maps, self.encoders[0].split(x))) for x in (query, support))
-        K, size = masks.shape[1], query.shape[2:]
-        m = resized((masks == 1).to(query.dtype), size)                                                  # (B, K, h, w)
-        q = self.reduce_query(self.mid_level(q_of["layer3"], q_of["layer2"]))                            # (B, W, h, w)
-        s = self.reduce_support(self.mid_level(s_of["layer3"], s_of["layer2"]).flatten(0, 1)).unflatten(0, masks.shape[:2])
+        q, s, m = self.reduced(q_of["layer3"], q_of["layer2"], s_of["layer3"], s_of["layer2"], masks)
+        K = masks.shape[1]
         apart = scene_difference(q_of["layer2"], s_of["layer2"])                                         # (B, K)
         worth = self.weigh(apart) if K == self.shots else torch.full_like(apart, 1 / K)
 
+        keys = [x["layer4"] if self.keys == "layer4" else self.backbone.region_features(x["layer3"], x["layer4"]) for x in (q_of, s_of)]
         if self.spm:
-            keys = [x["layer4"] if self.keys == "layer4" else self.backbone.region_features(x["layer3"], x["layer4"]) for x in (q_of, s_of)]
-            found = self_activation_maps(*keys, masks)                                                   # (B, K, h, w)
-            prior = torch.einsum("bk,bkhw->bhw", worth, found)[:, None]
+            prior = torch.einsum("bk,bkhw->bhw", worth, self_activation_maps(*keys, masks))[:, None]     # (B, 1, h, w)
         else:
-            prior = super().region_maps(support, query, masks)["guided"]
+            prior = guided_region_map(*keys, masks)
         regions = query_regions(prior)
         mean = region_means(q, regions)
         text = self.text_of(batch)
@@ -92,7 +90,8 @@ class SymNet(PFENet):
         losses = {}
         if self.training and self.triplet:
             losses["triplet"] = support_triplet(p_s, s, masks) + query_triplet(p_q, mean["ambiguous"], mean["background"])
-        return self.decide(batch, query, q, hybrid(p_s, p_q), torch.cat(extra, 1), maps, (worth * apart).sum(1), losses)
+        return self.decide(batch, query, q, hybrid(p_s, p_q) * (not self.blind), torch.cat(extra, 1) * (not self.blind), maps,
+                           (worth * apart).sum(1) * (not self.blind), losses)
 
     def aggregate(self, prototype, features, text):
         return self.apa(prototype, features, text) if self.apa else (prototype, None)

@@ -10,7 +10,7 @@ import numpy as np
 from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
 
 from ...basics.errors import InputError
-from ...basics.storage import data_dir, user_path
+from ...basics.storage import atomic_path, data_dir, user_path
 
 SHIPPED = Path(__file__).with_name("class_vectors.npz")
 PHRASE = "a photo of a {}"
@@ -81,4 +81,5 @@ def write_vectors(path, names):
     """Encodes ``names`` and writes them to an ``.npz`` as ClassVectors reads them, in half precision."""
     if path.suffix != ".npz" or not names:
         raise InputError(path, f"{len(names)} names for a file that ends in {path.suffix!r}", "names, and .npz", "Correct them.")
-    np.savez(path, vectors_names=np.array(names), vectors=encode(names).astype(np.float16))
+    with atomic_path(path) as part, open(part, "wb") as file:
+        np.savez(file, vectors_names=np.array(names), vectors=encode(names).astype(np.float16))
