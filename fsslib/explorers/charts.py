@@ -1,5 +1,7 @@
 """Charts of stored tables, for pages."""
 
+import numpy as np
+
 from ..results.tables import support_mean
 
 CHANCE = {"crowded AUC": 50, "marked more fully": 50, "AUC, wrong support": 50, "presence AUROC": 50}
@@ -35,3 +37,19 @@ def support_chart(tables, systems, measures=("crowded AUC", "marked more fully",
     axes[0][0].invert_yaxis()
     return figure
 
+
+
+def dots(groups, label, chance=None):
+    """A matplotlib figure of one line of dots a group, its mean a bar with the number; ``groups``: dict name -> values (n,)."""
+    import matplotlib.pyplot as plt
+    figure, axis = plt.subplots(figsize=(7, 0.45 * len(groups) + 0.8), layout="constrained")
+    for at, values in enumerate(map(np.asarray, groups.values())):
+        spread = np.random.default_rng(0).uniform(-0.22, 0.22, len(values))
+        axis.plot(values, at + spread, ".", color="tab:blue", alpha=0.45, ms=5)
+        mean = np.nanmean(values)
+        axis.plot([mean, mean], [at - 0.38, at + 0.38], "k", lw=2)
+        axis.text(mean, at - 0.4, f"{mean:.2f}", ha="center", va="bottom", fontsize=8)
+    if chance is not None:
+        axis.axvline(chance, color="k", lw=0.8, ls="--")
+    axis.set(yticks=range(len(groups)), yticklabels=groups, xlabel=label, ylim=(len(groups) - 0.5, -0.75))
+    return figure

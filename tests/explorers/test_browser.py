@@ -1,4 +1,4 @@
-"""The explorers of notebooks 01, 02 and 04 where they are used: JupyterLab in a headless Chromium, by keyboard."""
+"""The explorers of notebooks 01, 03, 05 and 07 where they are used: JupyterLab in a headless Chromium, by keyboard."""
 
 import base64
 import contextlib
@@ -25,7 +25,7 @@ playwright = pytest.importorskip("playwright.sync_api", reason="playwright is no
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no system Chromium")]
 NOTEBOOKS = [Path(__file__).parents[2] / "notebooks" / f"{name}.ipynb"
-             for name in ("01_episodic_sampling", "03_superpixel_patches", "05_region_maps")]
+             for name in ("01_episodic_sampling", "03_superpixel_patches", "05_region_maps", "07_symnet")]
 PATIENCE = 120                               # seconds for any one step; a busy machine starts a kernel slowly
 START = dict(dataset="shapes", fold=0, class_name="any", ways=1, shots=1, seed=0, episode=0)
 
@@ -210,7 +210,7 @@ def test_an_impossible_class_is_explained_under_the_picture(page):
 
 
 def test_a_moved_slider_cuts_other_patches(browser, lab, capsys):
-    """Notebook 02: to the least and the most patches, then squarer ones; the outlines are those of ``slic_patches``."""
+    """Notebook 03: to the least and the most patches, then squarer ones; the outlines are those of ``slic_patches``."""
     page, image = opened(browser, lab, NOTEBOOKS[1]), photo("astronaut", 176)
     shown, times = picture(page), []
     assert shown == strip(panels(image, slic_patches(image, 50, 10)), height=240)
@@ -223,7 +223,7 @@ def test_a_moved_slider_cuts_other_patches(browser, lab, capsys):
 
 
 def test_a_moved_threshold_redraws_the_regions(browser, lab, capsys):
-    """Notebook 04: the maps stay, the regions shrink with the threshold and come back with it; episodes change both."""
+    """Notebook 05: the maps stay, the regions shrink with the threshold and come back with it; episodes change both."""
     page = opened(browser, lab, NOTEBOOKS[2])
     start, times = picture(page), []
     times.append(press(page, "threshold %", "ArrowRight"))
@@ -239,6 +239,25 @@ def test_a_moved_threshold_redraws_the_regions(browser, lab, capsys):
     picture(page, unlike=other)                                                        # fails if it does not change
     with capsys.disabled():
         print(f"\nkey press to new regions, ms: {', '.join(f'{t:.0f}' for t in times)}")
+
+
+def test_a_chosen_window_redraws_the_prior(browser, lab, capsys):
+    """Notebook 07: another window, no self-activation and other features change the maps, and back is back."""
+    page = opened(browser, lab, NOTEBOOKS[3])
+    start = picture(page)
+    seen = [start]
+    for name, choice in (("windows", "1 x 1"), ("self-activation", "off"), ("features", "centred")):
+        row(page, name).locator("select").select_option(choice)
+        seen.append(picture(page, unlike=seen[-1]))
+    assert len(set(seen)) == 4 and {size(png) for png in seen} == {size(start)}
+    for name, choice in (("features", "layer 4"), ("self-activation", "on"), ("windows", "all three")):
+        row(page, name).locator("select").select_option(choice)
+        seen.append(picture(page, unlike=seen[-1]))
+    assert seen[-1] == start
+    took = press(page, "episode", "ArrowRight")
+    picture(page, unlike=start)                                                        # fails if it does not change
+    with capsys.disabled():
+        print(f"\nkey press to another episode's maps, ms: {took:.0f}")
 
 
 def colours(png):

@@ -35,7 +35,7 @@ def faults(path, content, siblings):
         "cells of at most 25 lines": all(len(text(cell).splitlines()) <= 25 for cell in code),
         "at most 3 definitions": sum(len(re.findall(r"^\s*(?:async def|def|class) ", text(cell), re.M))
                                      for cell in code) <= 3,
-        "at most 400 kB": len(json.dumps(content, ensure_ascii=False).encode()) <= 400_000,
+        "at most 600 kB": len(json.dumps(content, ensure_ascii=False).encode()) <= 600_000,
         "a title and a question first": cells[0]["cell_type"] == "markdown" and "?" in text(cells[0])
                                         and bool(re.match(r"# \w", text(cells[0]))),
         "a table of costs in the first three cells": any(re.search(r"^\|.*minutes.*\|$", text(cell), re.M)
@@ -179,7 +179,7 @@ def output(**fields):
     (output(text=["saved C:\\data\n"]), "C:"),
     (output(name="stderr", text="0%"), "stderr"),
     (output(output_type="error"), "error"),
-    (output(text="x" * 400_000), "400 kB"),
+    (output(text="x" * 600_000), "600 kB"),
     (lambda c: c["metadata"].update(widgets={}), "metadata"),
     (lambda c: [cell.update(outputs=[]) for cell in c["cells"] if "outputs" in cell], "a figure inside"),
     (lambda c: c["cells"].extend([copy.deepcopy(c["cells"][3]) for _ in range(12)]), "prose : code"),

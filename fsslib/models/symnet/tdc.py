@@ -22,9 +22,9 @@ def correlation(query, support, masks):
     whole = (resized((masks == 1).to(query.dtype), query.shape[-2:]) == 1).flatten(2)                       # (B, K, n)
     q = (query / (query.norm(dim=1, keepdim=True) + 1e-5)).flatten(2)                                        # (B, C, n)
     s = (support / (support.norm(dim=2, keepdim=True) + 1e-5)).flatten(3)                                    # (B, K, C, n)
-    found = torch.einsum("bcq,bkcs->bkqs", q, s).clamp_min(0)
-    found = (found * whole[:, :, None]).sum(3) / whole.sum(2)[:, :, None].clamp_min(1)                       # (B, K, n)
-    return found.mean(1).unflatten(1, query.shape[-2:])
+    found = [[(x.T @ y[:, inside]).clamp_min(0).sum(1) / inside.sum().clamp_min(1) for y, inside in zip(shots, wholes)]
+             for x, shots, wholes in zip(q, s, whole)]                                                       # B lists of K (n,)
+    return torch.stack([torch.stack(maps).mean(0) for maps in found]).unflatten(1, query.shape[-2:])
 
 
 class TopDown(nn.Module):
