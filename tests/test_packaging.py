@@ -58,7 +58,8 @@ def test_licence():
 
 
 PACKAGE = REPOSITORY / "fsslib"
-LIGHT = [name for name in ("", "basics", "reproduce", "datasets", "episodes", "models", "training", "evaluation", "results", "grid", "cli")
+LIGHT = [name for name in ("", "basics", "reproduce", "datasets", "episodes", "models", "training", "evaluation", "predict", "results",
+                           "grid", "cli")
          if (PACKAGE / name / "__init__.py").exists() or (PACKAGE / f"{name}.py").exists()]
 SCRIPT = """
 import importlib, sys

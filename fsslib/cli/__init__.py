@@ -103,4 +103,4 @@ def doctor():
     sys.exit(0 if all(row.ok or not row.required for row in rows) else 1)
 
 
-from . import benches, evaluation, images, results, score, training    # noqa: E402, F401  they add their commands to ``cli``
+from . import benches, evaluation, images, predict, results, score, training    # noqa: E402, F401  they add their commands to ``cli``

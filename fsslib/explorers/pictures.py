@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from ..basics.storage import atomic_path
+
 # Okabe and Ito's colours: told apart by colour-blind readers too. Way n takes WAYS[n - 1].
 WAYS = ((0, 158, 115), (213, 94, 0), (86, 180, 233), (204, 121, 167), (240, 228, 66))
 VOID = (255, 255, 255)
@@ -126,6 +128,30 @@ def show(panels, columns=6, width=1.75):
         axis.imshow(picture)
         axis.set_title(caption, fontsize=8)
     return figure
+
+
+def contact_sheet(panels, side=240, columns=5):
+    """uint8 (H,W,3): captioned pictures in a grid, each scaled to fit ``side`` x ``side`` px."""
+    line, gap = 18, 8
+    columns = min(columns, len(panels))
+    rows, font = -(-len(panels) // columns), _font(12)
+    page = Image.new("RGB", (columns * (side + gap) + gap, rows * (side + line + gap) + gap), "white")
+    draw = ImageDraw.Draw(page)
+    for at, (caption, picture) in enumerate(panels):
+        x, y = gap + at % columns * (side + gap), gap + at // columns * (side + line + gap)
+        while font.getlength(caption) > side and len(caption) > 4:
+            caption = caption[:-4] + "..." if caption.endswith("...") else caption[:-1] + "..."
+        draw.text((x, y), caption, "black", font)
+        tile = Image.fromarray(picture)
+        tile.thumbnail((side, side), Image.Resampling.BILINEAR)
+        page.paste(tile, (x, y + line))
+    return np.asarray(page)
+
+
+def save_jpeg(picture, path):
+    """Writes uint8 (H,W,3) as a JPEG of quality 85, whole or not at all."""
+    with atomic_path(path) as part:
+        Image.fromarray(picture).save(part, "JPEG", quality=85)
 
 
 def save(figure, name):

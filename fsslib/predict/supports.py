@@ -1,0 +1,74 @@
+"""What a person gives: a photo, and where the thing is in it, by an outline's inside, a scribble or a box."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ..basics.errors import InputError
+from ..datasets.formats import decode
+from ..datasets.reading import read_image
+from ..episodes.annotations import BACKGROUND, FOREGROUND, UNKNOWN
+
+KINDS = ("mask", "scribble", "box")
+
+
+def as_image(image):
+    """A path, a PIL picture or an array -> uint8 (H,W,3); a grey array is one colour, float arrays hold 0..1."""
+    if isinstance(image, (str, Path)):
+        return read_image(image)
+    pixels = np.asarray(image.convert("RGB") if isinstance(image, Image.Image) else image)
+    if pixels.dtype.kind == "f" and pixels.size and 0 <= pixels.min() and pixels.max() <= 1:
+        pixels = np.round(pixels * 255).astype(np.uint8)
+    if pixels.ndim == 2:
+        pixels = np.repeat(pixels[..., None], 3, 2)
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (3, 4) or 0 in pixels.shape:
+        raise InputError("image", f"an array {pixels.dtype} {pixels.shape}", "uint8 (H,W,3), or float of 0..1",
+                         "Give a path, a PIL picture or such an array.")
+    return np.ascontiguousarray(pixels[..., :3])
+
+
+def as_labels(annotation, kind, shape):
+    """What ``annotation`` says of a photo of ``shape`` (H,W): uint8 (H,W), 1 the thing, 0 not, 255 not told.
+
+    ``mask``: bool or numbers (H,W), or a picture's path: 1 and 0, 255 where it is not told; black and white is read as 0 and 1 ·
+    ``scribble``: numbers (H,W), 1 on strokes over the thing, 0 on strokes over anything else, 255 elsewhere ·
+    ``box``: (left, top, right, bottom) in pixels, the right and bottom ones outside.
+    """
+    if kind == "box":
+        return _box(annotation, shape)
+    if isinstance(annotation, (str, Path)):
+        picture, _ = decode(annotation, "a mask")
+        labels = np.asarray(picture if picture.mode in ("1", "L", "P") else picture.convert("L"))
+    else:
+        labels = np.asarray(annotation)
+    if labels.shape != tuple(shape):
+        raise InputError(kind, f"{labels.shape}", f"{tuple(shape)}, the photo's height and width",
+                         "Draw it on the photo as it is, or scale both alike.")
+    labels = labels.astype(np.uint8) if labels.dtype == bool else labels
+    values = np.unique(labels)
+    if kind == "mask" and not (values == FOREGROUND).any() and set(values.tolist()) <= {0, 255}:
+        labels = (labels == 255).astype(np.uint8)                       # an image editor's black and white
+    elif odd := sorted(set(values.tolist()) - {BACKGROUND, FOREGROUND, UNKNOWN}):
+        raise InputError(kind, f"the values {', '.join(map(str, odd[:5]))}", "1 on the thing, 0 off it, 255 where it is not told",
+                         "Give the mask of one class: mask == its number.")
+    if not (labels == FOREGROUND).any():
+        raise InputError(kind, "no pixel of the thing", "at least one", "Mark the thing.")
+    return labels.astype(np.uint8)
+
+
+def _box(box, shape):
+    try:
+        found = np.asarray(box, float)
+    except (TypeError, ValueError):
+        found = np.array(np.nan)
+    if found.shape != (4,) or not np.isfinite(found).all():
+        raise InputError("box", repr(box), "left, top, right, bottom in pixels", "Give four numbers.")
+    left, top, right, bottom = np.round(found).astype(int)
+    height, width = shape
+    labels = np.zeros(shape, np.uint8)
+    labels[max(top, 0):max(bottom, 0), max(left, 0):max(right, 0)] = FOREGROUND
+    if left >= right or top >= bottom or not labels.any():
+        raise InputError("box", f"({left}, {top}, {right}, {bottom})", f"left before right, top before bottom, inside of {width} x {height} px",
+                         "Give it as left, top, right, bottom.")
+    return labels
