@@ -56,7 +56,7 @@ def segment_photos(segmenter, photos, out, truth=None, drawn=None, progress=True
             tqdm.write(f"passed over: {error}")
             found = {"error": str(error)}
         else:
-            _save(_mask(out, path), result.mask)
+            save_mask(_mask(out, path), result.mask)
             if drawn:
                 drawn(path, image, result.mask)
             known = truth(path) if truth else None
@@ -86,7 +86,7 @@ def _mask(out, path):
     return out / "masks" / f"{path.stem}.png"
 
 
-def _save(path, mask):
+def save_mask(path, mask):
     """A palette PNG: class numbers as values, VOC's colours to look at."""
     picture = Image.fromarray(mask)
     colours = {c: colour for colour, c in voc_colours().items()}

@@ -12,10 +12,12 @@ from ..basics.storage import sha256_json
 from ..episodes.batches import EpisodeBatch
 from ..episodes.transforms import image_to_input, mask_to_input, to_truth
 from ..metrics import EMPTY, presence, share
-from .supports import KINDS, as_image, as_labels
+from ..models.encoder import STRIDE
+from .supports import KINDS, as_image, as_labels, widened
 
 SIZE = 225                                   # of the input; what decoders of this kit are trained on
 RESIZE = "pad"
+REMEMBERED = 32                              # photos whose features are kept
 MOST_CLASSES = 254                           # a mask is one byte a pixel, 0 is background and 255 not told
 
 
@@ -47,6 +49,7 @@ class Segmenter:
             model = build_model("panet")
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model, self.size = model.to(self.device).eval(), size
+        self._seen = {}
         self.supports = {}                   # class name -> [(features (C,h,w), labels uint8 (S,S)), ...]
 
     @classmethod
@@ -94,11 +97,17 @@ class Segmenter:
         photo = as_image(image)
         labels = as_labels(annotation, kind, photo.shape[:2])
         small = mask_to_input(labels, self.size, RESIZE)
+        if kind == "scribble":
+            small = widened(small, STRIDE // 2)
         if not (small == 1).any():
             raise InputError(f"{kind} of {name}", f"a thing that vanishes at {self.size} px", "one that can still be seen",
                              "Show a larger one, crop the photo around it, or give a larger size.")
         self.supports.setdefault(str(name), []).append((self.features(photo), small))
         return self
+
+    def forget(self, name):
+        """Takes back every support of a class, and the class."""
+        self.supports.pop(name, None)
 
     def segment(self, image):
         """Result of a photo: every learned class, or nothing where it is not seen."""
@@ -131,8 +140,13 @@ class Segmenter:
 
     @torch.no_grad()
     def features(self, photo):
-        """uint8 (H,W,3) -> (C,h,w), what the model's encoder sees of it."""
-        return self.model.encoders[0](image_to_input(photo, self.size, RESIZE)[None].to(self.device))[0].float()
+        """uint8 (H,W,3) -> (C,h,w), what the model's encoder sees of it; kept for the last photos."""
+        key = (photo.shape, hashlib.sha256(photo.tobytes()).digest())
+        if key not in self._seen:
+            if len(self._seen) == REMEMBERED:
+                self._seen.pop(next(iter(self._seen)))
+            self._seen[key] = self.model.encoders[0](image_to_input(photo, self.size, RESIZE)[None].to(self.device))[0].float()
+        return self._seen[key]
 
 
 def _sure(value):

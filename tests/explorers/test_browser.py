@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fsslib.datasets import open_dataset
 from fsslib.explorers.pictures import WAYS, strip
 from fsslib.superpixels import slic_patches
 from fsslib.explorers.superpixels import panels, photo
@@ -48,6 +49,16 @@ def short_copy(notebook, folder):
     (folder / notebook.name).write_text(json.dumps(content), encoding="utf-8")
 
 
+def drawing_notebook(folder):
+    """One cell: the widget of ``explorers.drawing`` on four pictures of Shapes, saving to ``folder``."""
+    source = ["from fsslib.datasets import open_dataset", "from fsslib.explorers.drawing import Outliner",
+              "images = open_dataset('shapes', split='val')",
+              f"outliner = Outliner([(f'{{i}}.png', images.image(i)) for i in range(4)], ('one', 'two'), folder={str(folder)!r})",
+              "outliner.box()"]
+    return {"cells": [{"cell_type": "code", "metadata": {}, "source": "\n".join(source), "outputs": [], "execution_count": None, "id": "a"}],
+            "metadata": {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}, "nbformat": 4, "nbformat_minor": 5}
+
+
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
     """URL of a JupyterLab that knows nothing of the user's settings and serves the short copies."""
@@ -55,6 +66,7 @@ def lab(tmp_path_factory):
     (folder / "work").mkdir()
     for notebook in NOTEBOOKS:
         short_copy(notebook, folder / "work")
+    (folder / "work" / "drawing.ipynb").write_text(json.dumps(drawing_notebook(folder / "outlines")), encoding="utf-8")
     own = {name: str(folder / name.lower()) for name in (
         "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_SETTINGS_DIR",
         "JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR")}
@@ -150,7 +162,6 @@ def picture(page, unlike=None):
 def size(png):
     image = Image.open(io.BytesIO(png))
     image.load()                             # a broken file raises here
-    assert image.format == "PNG"
     return image.size
 
 
@@ -258,6 +269,49 @@ def test_a_chosen_window_redraws_the_prior(browser, lab, capsys):
     picture(page, unlike=start)                                                        # fails if it does not change
     with capsys.disabled():
         print(f"\nkey press to another episode's maps, ms: {took:.0f}")
+
+
+def drag(page, start, end, steps=6):
+    """Draws with the mouse from one place of the photo to another, both in shares of its sides; milliseconds until the next picture."""
+    frame = page.locator(".fsslib-board canvas").bounding_box()
+    (x0, y0), (x1, y1) = ((frame["x"] + x * frame["width"], frame["y"] + y * frame["height"]) for x, y in (start, end))
+    page.mouse.move(x0, y0)
+    page.mouse.down()
+    page.mouse.move(x1, y1, steps=steps)
+    page.locator("img.widget-image").evaluate("""image => {
+        window.loaded = new Promise(done => document.addEventListener('pointerup', () => {
+            const lifted = performance.now();
+            image.addEventListener('load', () => done(performance.now() - lifted), {once: true});
+        }, {once: true, capture: true}));
+    }""")
+    page.mouse.up()
+    return page.evaluate("Promise.race([window.loaded, new Promise((_, no) => setTimeout(no, %d))])" % (1000 * PATIENCE))
+
+
+def test_the_mask_follows_box_and_scribbles_and_comes_back(browser, lab, capsys):
+    """The widget of notebook 09, by mouse: every stroke changes the mask in the other picture, undo takes each of them back."""
+    page = opened(browser, lab, Path("drawing.ipynb"))
+    page.locator(".fsslib-board canvas").wait_for()
+    seen, times = [picture(page)], []
+    drag(page, (0.2, 0.5), (0.7, 0.95))
+    seen.append(picture(page, unlike=seen[-1]))
+    row(page, "tool").locator("select").select_option("scribble")
+    row(page, "strokes").locator("select").select_option("on the thing")
+    for at in range(10):
+        times.append(drag(page, (0.05 + 0.06 * at, 0.05), (0.9, 0.25 + 0.06 * at)))
+        seen.append(picture(page, unlike=seen[-1]))
+    page.get_by_role("button", name="save", exact=True).click()
+    note = page.locator(".widget-vbox > *").last
+    playwright.expect(note).to_contain_text("1 outlined photos", timeout=1000 * PATIENCE)
+    saved = open_dataset("folder", note.inner_text().rpartition(" in ")[2])
+    assert saved.class_names == ("one", "two") and set(np.unique(saved.mask(0))) == {0, 1}
+    for earlier in seen[-2::-1]:
+        page.get_by_role("button", name="undo", exact=True).click()
+        until = time.monotonic() + PATIENCE
+        while picture(page) != earlier:
+            assert time.monotonic() < until, "undo did not bring the picture back"
+    with capsys.disabled():
+        print(f"\nmouse up to new mask, ms: median {sorted(times)[5]:.0f} of {', '.join(f'{t:.0f}' for t in times)}")
 
 
 def colours(png):

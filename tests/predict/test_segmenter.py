@@ -11,6 +11,7 @@ from fsslib.episodes.sampler import Episode, EpisodeList
 from fsslib.episodes.transforms import to_truth
 from fsslib.models import build_model
 from fsslib.predict import Segmenter, as_image, as_labels
+from fsslib.predict.supports import widened
 
 SIZE = 64
 
@@ -109,6 +110,18 @@ def test_ways_to_give_a_photo_and_a_mask(segmenter, tmp_path):
     scribble = np.full((20, 30), 255)
     scribble[3, 4], scribble[15, 15] = 1, 0
     np.testing.assert_array_equal(as_labels(scribble, "scribble", (20, 30)), scribble)
+
+
+def test_a_scribble_is_as_wide_as_a_place_of_the_feature_map(segmenter):
+    labels = np.full((SIZE, SIZE), 255, np.uint8)
+    labels[20, 10:40], labels[40, 10:40] = 1, 0
+    segmenter.learn(np.zeros((SIZE, SIZE, 3), np.uint8), scribble=labels, name="line")
+    (_, small), = segmenter.supports["line"]
+    expected = np.full((SIZE, SIZE), 255)
+    expected[16:25, 6:44], expected[36:45, 6:44] = 1, 0                        # four px each way: nine of stride 8
+    np.testing.assert_array_equal(small, expected)
+    crossed = widened(torch.tensor([[1, 255, 0, 255, 255]], dtype=torch.uint8), 2)
+    assert crossed.tolist() == [[1, 1, 0, 0, 0]]                               # what was drawn stays; between them the thing
 
 
 @pytest.mark.parametrize("given, told", [
