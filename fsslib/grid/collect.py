@@ -96,8 +96,8 @@ def _probe(row, result):
 
 
 def _pooled(table, found, copied, before):
-    """(means, differences): those of lines that were run here computed, those of stored lines copied; a line of which a part is
-    missing, or stored beside new ones, has neither."""
+    """(means, differences): those of lines that were run here computed, those of stored lines copied. A fold counts with the seeds
+    that were run, whose number is told, and the four with one at least of each; stored numbers beside new ones make no mean."""
     if table.kind == "maps":
         return [], []
     pooled = Pooled({row.key: EpisodeScores.from_dict((result["probe"] if table.kind == "probe" else result)["scores"])
@@ -126,11 +126,11 @@ def _merged(table, pooled, found, copied, before):
         kinds.setdefault((row.label, row.fold), set()).add(kind)
 
     def whole(entries, kind):
-        """The entries that rest on rows of this kind alone."""
+        """The entries that rest on rows of this kind alone, seeds that wait left aside."""
         def rests(entry):
             folds = range(FOLDS) if entry.get("fold") == -1 else [entry.get("fold", 0)]
             return [kinds.get((label, fold)) for label in (entry["label"], entry.get("minus", entry["label"])) for fold in folds]
-        return [entry for entry in entries if all(found == {kind} for found in rests(entry))]
+        return [entry for entry in entries if all((found or set()) - {"missing"} == {kind} for found in rests(entry))]
     means = whole(before.get("means", []), "stored") + whole(pooled.means(), "new")
     pairs = [d for d in before.get("differences", []) if (d["label"], d["minus"]) in table.differences]
     gaps = whole(pairs, "stored") + whole(pooled.differences(table.differences), "new")

@@ -252,6 +252,21 @@ def test_new_seeds_beside_a_stored_one_make_no_mean(tmp_path, monkeypatch):
     assert len(after["rows"]) == 4 and after["means"] == []
 
 
+def test_seeds_that_wait_leave_the_mean_of_those_that_ran(tmp_path, monkeypatch):
+    """And of the four folds, once each has a seed; a table without one of them has none."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text(MINE.replace("each: {shots: [1, 5], fold: [0, 1]}", "training: {steps: 2}, "
+                                                     "each: {seed: [0, 1], shots: [1, 5], fold: [0, 1, 2, 3]}"))
+    table = load_table("mine.yaml")
+    ran = [row for row in table.rows if row.label == "1-shot" and (row.seed == 0 or row.fold == 2)]
+    finish(table, [row for row in ran if row.fold < 3])
+    assert [m["fold"] for m in collect.collect(planned(table), "runs/grid", "tables", "c")["means"]] == [0, 1, 2]
+    finish(table, [row for row in ran if row.fold == 3], miou=70.0)
+    means = {m["fold"]: m for m in collect.collect(planned(table), "runs/grid", "tables", "c")["means"]}
+    assert list(means) == [0, 1, 2, 3, -1] and means[-1]["miou"] == pytest.approx(sum(means[f]["miou"] for f in range(4)) / 4)
+    assert [len(means[fold]["seeds"]) for fold in range(4)] == [1, 1, 2, 1] and means[3]["miou"] == 70
+
+
 def test_stored_differences_are_copied(mine):
     before = stored(mine, mine.rows[:4])
     assert len(before["differences"]) == 2
