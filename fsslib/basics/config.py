@@ -30,10 +30,10 @@ class _StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def load(cls, source, where=None):
+def load(cls, source, where=None, defaults=None):
     """Reads the dataclass ``cls`` from a YAML file or from a dict.
 
-    ``source``: path, or dict of plain values, which messages call ``where``. Field types may be str, int, float, bool, typing.Any,
+    ``source``: path, or dict of plain values, which messages call ``where`` · ``defaults``: dict of what a file leaves out. Field types may be str, int, float, bool, typing.Any,
     typing.Literal, Optional, list, tuple, dict and further dataclasses, nested as you like; lists become
     tuples where the field says so. An unknown, missing or repeated key and a value of another type raise
     InputError, which names the key, what was found and what was expected.
@@ -55,7 +55,7 @@ def load(cls, source, where=None):
                          "Correct the line.") from error
     except (ValueError, RecursionError) as error:            # 2024-13-01, a number of thousands of digits, too many brackets
         raise InputError(path, f"a value that YAML cannot read ({error})", "a YAML file", "Put it in quotes.") from error
-    return _build(cls, content, str(path))
+    return _build(cls, {**(defaults or {}), **content} if isinstance(content, dict) else content, str(path))
 
 
 def parse_options(pairs, known):

@@ -60,7 +60,8 @@ def train(context, model, backbone, weights, batch_norm, extractor, extractor_ba
     from ..models import ModelBank, model_class
     from ..training import TrainingConfig, check_config, curve, fit, halves
     changes |= {"shots": shots, "ways": ways, "size": size}
-    settings = replace(load(TrainingConfig, config) if config else TrainingConfig(**model_class(model).TRAINING),
+    recipe = model_class(model).TRAINING
+    settings = replace(load(TrainingConfig, config, defaults=recipe) if config else TrainingConfig(**recipe),
                        **{k: v for k, v in changes.items() if v is not None})
     if dataset == "folder" and classes is None:
         raise InputError("--classes", "none given", "the classes to learn from own images, such as 1-3 or cup,bowl",

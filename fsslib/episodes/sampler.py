@@ -90,7 +90,8 @@ class EpisodeSampler:
         count, smaller = int(large[:, c].sum()), int(showing.sum() - large[:, c].sum())
         enough = [k for k in self.classes if large[:, k].sum() > self.shots]
         cures = [
-            count + smaller > self.shots and smaller and "take the protocol hsnet, which asks for no size (--protocol hsnet)",
+            count + smaller > self.shots and smaller and
+            "take the protocol hsnet, which asks for no size (--protocol hsnet, or protocol: hsnet in the --config of a training)",
             count > 1 and f"ask for at most {count - 1} shots",
             "add images",
             len(enough) >= self.ways and f"leave out what is rarer (--classes {_listed(enough)})"]

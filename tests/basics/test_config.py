@@ -37,6 +37,8 @@ def test_config_reads(tmp_path):
     run = config.load(Run, path)
     assert run == Run("a", (0, 1), Optimizer(1.0, "adam"), steps=5, extra={"k": [1]})
     assert type(run.optimizer.rate) is float and type(run.folds) is tuple
+    recipe = {"steps": 9, "flip": True, "optimizer": {"rate": 3}}              # of a model, say: what the file leaves out
+    assert config.load(Run, path, defaults=recipe) == Run("a", (0, 1), Optimizer(1.0, "adam"), flip=True, steps=5, extra={"k": [1]})
 
 
 @pytest.mark.parametrize("change, message", [

@@ -109,6 +109,8 @@ def test_train_then_evaluate(monkeypatch, capsys, tmp_path, toy_voc):
     options = (*TINY, "--dataset", "voc", "--size", 40, "--out", tmp_path / "run")
     code, out, _ = call(monkeypatch, capsys, "train", *options, "--config", "quick.yaml", "--steps", 2)
     assert code == 0 and "steps=2" in out and (tmp_path / "run" / "checkpoint.pt").exists()
+    code, out, _ = call(monkeypatch, capsys, "train", "--model", "whichnet", *options[2:-1], tmp_path / "kit", "--config", "quick.yaml", "--lr", -1)
+    assert "optimizer=adamw" in out and "crowded=0.4" in out and "batch=2" in out         # the model's recipe, where the file says nothing
     checkpoint = ("--checkpoint", tmp_path / "run" / "checkpoint.pt")
     trained = (tmp_path / "run" / "result.json").read_bytes()
     code, _, err = call(monkeypatch, capsys, "evaluate", *options, *checkpoint, "--episodes", 4)
