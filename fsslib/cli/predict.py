@@ -1,10 +1,9 @@
 """``fsslib predict``: masks for a folder of photos, from a few outlined ones, without training."""
 
-from pathlib import Path
-
 import click
 
 from ..basics.errors import InputError
+from ..basics.storage import user_path
 from . import cli
 from .options import ROOT, options_of
 from .paths import PATH
@@ -86,7 +85,7 @@ def _tell(found, passed_over, out):
 def _named(text):
     """"cup=a.jpg" -> ("cup", path); without a name the class is "object". A path that exists as it is may hold a "="."""
     name, equals, rest = text.partition("=")
-    return ("object", Path(text)) if not equals or Path(text).exists() else (name.strip() or "object", Path(rest).expanduser())
+    return ("object", user_path(text)) if not equals or user_path(text).exists() else (name.strip() or "object", user_path(rest))
 
 
 def _listed(segmenter, supports, boxes, query):
@@ -96,7 +95,7 @@ def _listed(segmenter, supports, boxes, query):
     used = []
     for (text, annotation), kind in [*((pair, "mask") for pair in supports), *((pair, "box") for pair in boxes)]:
         name, image = _named(text)
-        segmenter.learn(image, **{kind: annotation if kind == "mask" else _four(annotation)}, name=name)
+        segmenter.learn(image, **{kind: user_path(annotation) if kind == "mask" else _four(annotation)}, name=name)
         used.append(image)
     return photos_in(query, used), None
 

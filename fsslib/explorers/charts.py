@@ -4,6 +4,8 @@ import numpy as np
 
 from ..results.tables import support_mean
 
+TITLES = {"crowded AUC": "tells two things apart\n(crowded AUC)", "marked more fully": "marks the asked one\nmore fully",
+          "empty": "marks nothing\nwhere it is not"}
 CHANCE = {"crowded AUC": 50, "marked more fully": 50, "AUC, wrong support": 50, "presence AUROC": 50}
 
 
@@ -33,7 +35,7 @@ def support_chart(tables, systems, measures=("crowded AUC", "marked more fully",
             axis.set(xlim=(0, 100), yticks=range(len(systems)), yticklabels=systems)
         row[0].set_ylabel(title)
     for axis, name in zip(axes[0], measures):
-        axis.set_title(f"{name}, %", fontsize=9)
+        axis.set_title(f"{TITLES.get(name, name)}, %", fontsize=9)
     axes[0][0].invert_yaxis()
     return figure
 

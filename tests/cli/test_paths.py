@@ -15,7 +15,7 @@ from fsslib.datasets import open_dataset
 REPOSITORY = __file__.rsplit("/tests/", 1)[0]
 FILES = {"out", "root", "config", "checkpoint", "weights", "extractor", "profile", "save_masks", "list_path", "against", "folder",
          "folders", "table", "colours",
-         "name of results show"}
+         "name of results show", "query of predict", "suggested of predict"}
 
 
 def parameters(group=cli.cli, path=""):

@@ -81,6 +81,7 @@ def test_two_rows_and_their_table(undisturbed):
     assert json.loads(result.read_text())["curve"]["loss"] == curves[1]["loss"]
 
 
+@pytest.mark.slow
 def test_killed_in_a_training_it_goes_on(undisturbed, tmp_path):
     folder = project(tmp_path / "killed")
     process, began = call(folder, "--yes"), time.monotonic()
