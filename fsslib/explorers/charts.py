@@ -32,6 +32,7 @@ def support_chart(tables, systems, measures=("crowded AUC", "marked more fully",
                               color="white" if strength == 1 and mean["miou"] > 30 else "black")
             if name in CHANCE:
                 axis.axvline(CHANCE[name], color="k", lw=0.8, ls="--")
+                axis.set_xlabel("dashed: a coin", fontsize=7)
             axis.set(xlim=(0, 100), yticks=range(len(systems)), yticklabels=systems)
         row[0].set_ylabel(title)
     for axis, name in zip(axes[0], measures):

@@ -45,8 +45,8 @@ def symmetric_frame(lit=()):
     boxes = {"support": (8, 74, 15, "support\nimage and outline"), "query": (8, 14, 15, "query\nimage"),
              "tdc": (42, 92, 17, "TDC\nmaps of likeness"), "spm": (28, 26, 15, "SPM\nwhere is it, roughly?"),
              "apa": (51, 74, 17, "APA\nsupport's prototype"), "apa_query": (51, 14, 17, "APA, the same\nquery's prototype"),
-             "text": (38, 50, 14, "class name\nas a vector"), "triplet": (54, 44, 13, "triplet\nnear each other"),
-             "hybrid": (70, 44, 14, "hybrid\nthe mean of both"), "decoder": (89, 60, 15, "decoder\nPFENet's FEM"),
+             "text": (35, 50, 14, "class name\nas a vector"), "triplet": (54.5, 44, 17, "triplet\nto the object, off the rest"),
+             "hybrid": (72, 44, 14, "hybrid\nthe mean of both"), "decoder": (89, 60, 15, "decoder\nPFENet's FEM"),
              "base": (89, 34, 17, "base learner\nminus known things"), "mask": (89, 11, 12, "mask")}
     arrows = [("support", "apa"), ("support", "tdc"), ("query", "tdc"), ("query", "apa_query"), ("query", "spm"), ("support", "spm"),
               ("spm", "apa_query"), ("text", "apa"), ("text", "apa_query"), ("apa", "triplet"), ("apa_query", "triplet"),
