@@ -40,18 +40,20 @@ def predict(supports, boxes, query, root, checkpoint, size, out, formats, sugges
       fsslib predict --support cup=photos/1.jpg 1.png --query photos --out runs/cups
     """
     from ..predict import Segmenter
-    segmenter = Segmenter.load(checkpoint, size) if checkpoint else Segmenter(size=size)
+    for folder in filter(None, (suggested, root, query)):
+        if out and out.resolve() == folder.resolve():
+            raise InputError("--out", f"{out}, the folder of your own photos", "another one, since results would lie between them", "Give another --out.")
     if suggested:
-        return _suggest(segmenter, suggested, out)
+        return _suggest(Segmenter.load(checkpoint, size) if checkpoint else Segmenter(size=size), suggested, out)
     if not out:
         raise InputError("--out", "none given", "a folder for the masks", "Give one.")
     if bool(root) == bool(supports or boxes):
         raise InputError("supports", "both --root and --support" if root else "none", "--support (or --box), or --root", "Give one kind.")
-    photos, truth = _own_folder(segmenter, root, query) if root else _listed(segmenter, supports, boxes, query)
-    _run(segmenter, photos, truth, out, formats)
+    segmenter = Segmenter.load(checkpoint, size) if checkpoint else Segmenter(size=size)
+    _run(segmenter, _own_folder(segmenter, root, query) if root else _listed(segmenter, supports, boxes, query), out, formats)
 
 
-def _run(segmenter, photos, truth, out, formats):
+def _run(segmenter, photos, out, formats):
     from ..explorers.pictures import contact_sheet, overlay, save_jpeg
     from ..datasets.reading import read_image, read_mask
     from ..predict.exports import export
@@ -60,7 +62,7 @@ def _run(segmenter, photos, truth, out, formats):
     def draw(path, image, mask):
         save_jpeg(overlay(image, mask), out / "overlays" / f"{path.stem}.jpg")
 
-    found = segment_photos(segmenter, photos, out, truth, draw)
+    found = segment_photos(segmenter, photos, out, drawn=draw)
     rows = {row["file"]: row for row in found["photos"]}
     good = [path for path in photos if "error" not in rows[path.name]]
     masks = {path: read_mask(out / "masks" / f"{path.stem}.png", len(segmenter.classes)) for path in good}
@@ -76,9 +78,7 @@ def _run(segmenter, photos, truth, out, formats):
 def _tell(found, passed_over, out):
     for name in found["classes"]:
         entries = [row["classes"][name] for row in found["photos"] if "classes" in row]
-        ious = [entry["iou"] for entry in entries if entry.get("iou") is not None]
-        click.echo(f"{name:12} in {sum(not entry['empty'] for entry in entries)} of {len(entries)} photos"
-                   + (f", mean IoU {100 * sum(ious) / len(ious):.1f} % of the {len(ious)} with a mask" if ious else ""))
+        click.echo(f"{name:12} marked in {sum(not entry['empty'] for entry in entries)} of {len(entries)} photos")
     click.echo((f"{passed_over} photos passed over (predictions.json says why)\n" if passed_over else "") + f"{out}")
 
 
@@ -96,8 +96,8 @@ def _listed(segmenter, supports, boxes, query):
     for (text, annotation), kind in [*((pair, "mask") for pair in supports), *((pair, "box") for pair in boxes)]:
         name, image = _named(text)
         segmenter.learn(image, **{kind: user_path(annotation) if kind == "mask" else _four(annotation)}, name=name)
-        used.append(image)
-    return photos_in(query, used), None
+        used += [image, *([user_path(annotation)] if kind == "mask" else [])]
+    return photos_in(query, used)
 
 
 def _four(text):
@@ -120,7 +120,7 @@ def _own_folder(segmenter, root, query):
     photos = photos_in(query) if query else list(data.unlabelled)
     if not photos:
         raise InputError(root, "a mask for every image", "images without a mask, or --query", "Add the photos to segment.")
-    return photos, None
+    return photos
 
 
 def _suggest(segmenter, folder, out):

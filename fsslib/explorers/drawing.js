@@ -13,6 +13,7 @@ function render({ model, el }) {
   let current = null;                                // the stroke under the mouse
 
   const shown = () => {
+    current = null;
     URL.revokeObjectURL(photo.src);
     photo.src = URL.createObjectURL(new Blob([model.get("image")]));
   };
@@ -48,6 +49,7 @@ function render({ model, el }) {
   };
 
   canvas.onpointerdown = event => {
+    if (!event.isPrimary || event.button) return;
     const kind = model.get("tool"), point = place(event);
     canvas.setPointerCapture(event.pointerId);
     canvas.focus();
@@ -56,11 +58,12 @@ function render({ model, el }) {
     draw();
   };
   canvas.onpointermove = event => {
-    if (!current || current.kind === "polygon" || !event.buttons) return;
+    if (!current || current.kind === "polygon" || !event.buttons || !event.isPrimary) return;
     current.kind === "box" ? current.points[1] = place(event) : current.points.push(place(event));
     draw();
   };
-  canvas.onpointerup = () => current?.kind !== "polygon" && finish();
+  canvas.onpointerup = event => event.isPrimary && current?.kind !== "polygon" && finish();
+  canvas.onpointercancel = () => { current = null; draw(); };
   canvas.ondblclick = () => { current?.points.pop(); finish(); };          // the second click of the two is no corner
   canvas.onkeydown = event => {
     if (event.key === "Enter") finish();

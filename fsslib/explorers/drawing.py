@@ -1,5 +1,6 @@
 """Drawing on a photo: a box, scribbles or an outline, and the mask in another photo follows every stroke."""
 
+import html
 import io
 from pathlib import Path
 
@@ -89,7 +90,11 @@ class Outliner:
     def add(self, stroke):
         """A finished stroke on the photo and class that are open."""
         self.drawn.setdefault(self.here, []).append(stroke)
-        self.learn()
+        try:
+            self.learn()
+        except InputError as error:          # a click too small to be a box, say
+            self.take_back()
+            self.note.value = html.escape(str(error))
 
     def take_back(self):
         """The last stroke here is gone."""
@@ -121,8 +126,9 @@ class Outliner:
             self.picture.value, self.note.value = _jpeg(photo), "Draw a box around the thing, on the left."
             return
         result = self.segmenter.segment(photo)
-        self.picture.value = _jpeg(overlay(photo, result.mask))
-        self.note.value = " · ".join(f"{of}: {100 * result.area[of]:.0f} % of the photo" if result.present[of] else f"{of}: not seen"
+        number = np.array([0, *(1 + self.classes.index(of) if of in self.classes else 255 for of in result.classes)])
+        self.picture.value = _jpeg(overlay(photo, number[result.mask]))         # a class keeps its colour, whichever was drawn last
+        self.note.value = " · ".join(f"{html.escape(of)}: {100 * result.area[of]:.0f} % of the photo" if result.present[of] else f"{html.escape(of)}: not seen"
                                      for of in result.classes)
 
     def outlines(self):
@@ -145,7 +151,7 @@ class Outliner:
             count = save_outlines(self.folder, self.outlines(), self.classes)
             self.note.value = f"{count} outlined photos in {self.folder}"
         except InputError as error:
-            self.note.value = str(error)
+            self.note.value = html.escape(str(error))
 
     def box(self):
         """The widget."""

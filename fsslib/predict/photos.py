@@ -8,7 +8,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from ..basics.errors import InputError
-from ..basics.storage import atomic_path, write_json
+from ..basics.storage import atomic_path, writable_folder, write_json
 from ..datasets.check_folder import voc_colours
 from ..datasets.formats import SUFFIXES
 from ..datasets.reading import read_image
@@ -41,18 +41,21 @@ def segment_photos(segmenter, photos, out, truth=None, drawn=None, progress=True
     read is told and does not stop the others · ``truth``: function path -> class numbers uint8 (H,W) or None; gives ``iou`` ·
     ``drawn``: function (path, image, mask) called for every new photo, to draw it.
     """
-    out, job = Path(out), segmenter.digest
-    (out / "masks").mkdir(parents=True, exist_ok=True)
+    out, job = writable_folder(out, "Give another --out."), segmenter.digest
+    if not (out / "progress.jsonl").is_file() and any((out / "masks").glob("*")):
+        raise InputError(out / "masks", "masks of another origin", "a folder that holds none", "Give another --out: they would be written over.")
+    (out / "masks").mkdir(exist_ok=True)
     kept = _remembered(out / "progress.jsonl", job)
     for path in tqdm(photos, "photos", unit="photo", disable=not progress):
-        file = [path.name, path.stat().st_size, path.stat().st_mtime_ns]
-        if kept.get(path.name, {}).get("of") == file and ("error" in kept[path.name] or _mask(out, path).is_file()):
-            continue
-        started = time.perf_counter()
+        started, file = time.perf_counter(), [path.name]
         try:
+            stamp = path.stat()
+            file += [stamp.st_size, stamp.st_mtime_ns]
+            if kept.get(path.name, {}).get("of") == file and _mask(out, path).is_file():
+                continue
             image = read_image(path)
             result = segmenter.segment(image)
-        except InputError as error:
+        except (InputError, OSError) as error:
             tqdm.write(f"passed over: {error}")
             found = {"error": str(error)}
         else:
@@ -96,17 +99,19 @@ def save_mask(path, mask):
 
 
 def _remembered(path, job):
-    """dict file name -> what the lines of a call with the same ``job`` say; the end of one that was killed is half a line."""
+    """dict file name -> its last line, where that is of a call with the same ``job``; the end of one that was killed is half a line."""
     if not path.is_file():
         return {}
     text, kept = path.read_text(encoding="utf-8"), {}
     for line in text.splitlines():
         try:
             entry = json.loads(line)
-        except ValueError:
+            name, theirs = entry["of"][0], entry.pop("job")
+        except (ValueError, TypeError, KeyError, IndexError):
             continue
-        if entry.pop("job") == job:
-            kept[entry["of"][0]] = entry
+        kept.pop(name, None)                                 # the mask that lies there is that of the last call
+        if theirs == job and "error" not in entry:           # and an error may have been mended
+            kept[name] = entry
     if not text.endswith("\n"):
         with open(path, "a", encoding="utf-8") as file:
             file.write("\n")

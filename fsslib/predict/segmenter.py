@@ -10,8 +10,8 @@ from ..basics.checkpoints import fill, load_checkpoint, weights_digest
 from ..basics.errors import InputError
 from ..basics.storage import sha256_json
 from ..episodes.batches import EpisodeBatch
-from ..episodes.transforms import image_to_input, mask_to_input, to_truth
-from ..metrics import EMPTY, presence, share
+from ..episodes.transforms import check_geometry, image_to_input, mask_to_input, to_truth
+from ..metrics import EMPTY, presence
 from ..models.encoder import STRIDE
 from .supports import KINDS, as_image, as_labels, widened
 
@@ -47,6 +47,7 @@ class Segmenter:
         if model is None:
             from ..models import build_model
             model = build_model("panet")
+        check_geometry(size, RESIZE)
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model, self.size = model.to(self.device).eval(), size
         self._seen = {}
@@ -88,6 +89,7 @@ class Segmenter:
 
         ``image``: path, PIL picture or array · one of ``mask``, ``scribble``, ``box``: see ``supports.as_labels``.
         """
+        name = str(name)
         given = {kind: value for kind, value in zip(KINDS, (mask, scribble, box)) if value is not None}
         if len(given) != 1:
             raise InputError(f"support of {name}", " and ".join(given) or "no annotation", "one of mask, scribble and box", "Give one.")
@@ -102,12 +104,13 @@ class Segmenter:
         if not (small == 1).any():
             raise InputError(f"{kind} of {name}", f"a thing that vanishes at {self.size} px", "one that can still be seen",
                              "Show a larger one, crop the photo around it, or give a larger size.")
-        self.supports.setdefault(str(name), []).append((self.features(photo), small))
+        learned = self.features(photo), small                           # before the class is there: a failure leaves none behind
+        self.supports.setdefault(name, []).append(learned)
         return self
 
     def forget(self, name):
         """Takes back every support of a class, and the class."""
-        self.supports.pop(name, None)
+        self.supports.pop(str(name), None)
 
     def segment(self, image):
         """Result of a photo: every learned class, or nothing where it is not seen."""
@@ -119,11 +122,14 @@ class Segmenter:
         for name in self.supports:
             margins[name], scores[name] = self.margin(name, query, shape)
         stacked = np.stack([np.zeros(shape, np.float32), *(np.where(scores[name] > 0, m, -np.inf) for name, m in margins.items())])
-        mask = stacked.argmax(0).astype(np.uint8)                       # a pixel goes to the class whose margin is the largest
-        area = {name: share(np.where(mask == n, 1.0, 0.0)) for n, name in enumerate(margins, 1)}
-        for n, name in enumerate(margins, 1):
-            if 0 < area[name] < EMPTY:                                  # a few stray pixels are no find
-                mask[mask == n], area[name] = 0, 0.0
+        while True:
+            mask = stacked.argmax(0).astype(np.uint8)                   # a pixel goes to the class whose margin is the largest
+            areas = np.bincount(mask.ravel(), minlength=len(stacked)) / mask.size
+            stray = np.flatnonzero((areas > 0) & (areas < EMPTY) & (np.arange(len(areas)) > 0))
+            if not len(stray):
+                break
+            stacked[stray[areas[stray].argmin()]] = -np.inf             # a few stray pixels are no find; they are the next class's
+        area = {name: float(areas[n]) for n, name in enumerate(margins, 1)}
         return Result(mask, self.classes, {name: _sure(value) for name, value in scores.items()}, area,
                       {name: value > 0 for name, value in area.items()})
 

@@ -1,6 +1,7 @@
 """Which photo to outline first? The one most like all the others; then the one least like those already chosen."""
 
 import numpy as np
+from scipy.spatial.distance import cdist
 
 from ..episodes.transforms import padded_content
 
@@ -16,7 +17,7 @@ def suggest(vectors, count=5):
     """
     x = np.asarray(vectors, float)
     x = (x - x.mean(0)) / np.maximum(x.std(0), 1e-9)
-    apart = np.sqrt(np.maximum(((x[:, None] - x[None]) ** 2).mean(2), 0))                  # (N, N)
+    apart = cdist(x, x)                                                                    # (N, N)
     apart = apart / max(apart.sum() / max(len(x) * (len(x) - 1), 1), 1e-12)
     found = [(int(apart.mean(1).argmin()), FIRST, float(apart.mean(1).min()))]
     while len(found) < min(count, len(x)):

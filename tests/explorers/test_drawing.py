@@ -64,6 +64,26 @@ def test_the_mask_follows_every_stroke(outliner):
     assert second != first
 
 
+def test_a_click_is_told_and_taken_back(outliner):
+    outliner.add(BOX)
+    shown = outliner.picture.value
+    outliner.support.value = 2
+    outliner.photos[2] = ("large.png", np.zeros((3000, 3000, 3), np.uint8))
+    outliner.add({"kind": "box", "label": 1, "points": [[1501, 1501], [1502, 1502]]})
+    assert "vanishes at 64 px" in outliner.note.value and outliner.drawn[2, "hat"] == [] and outliner.picture.value == shown
+
+
+def test_a_class_keeps_its_colour(outliner):
+    outliner.add(BOX)
+    outliner.name.value = "cap"
+    outliner.add(TRIANGLE)
+    before = outliner.picture.value
+    outliner.name.value = "hat"
+    outliner.add(OFF)
+    outliner.undo.click()
+    assert outliner.segmenter.classes == ("cap", "hat") and outliner.picture.value == before
+
+
 def test_classes_and_photos_keep_their_strokes(outliner):
     outliner.add(BOX)
     outliner.name.value = "cap"

@@ -93,6 +93,44 @@ def test_a_damaged_photo_stops_nothing(learned, folder, tmp_path):
     assert len(list((tmp_path / "masks").iterdir())) == len(photos) - 1
 
 
+def test_a_mended_photo_is_done_after_all(learned, folder, tmp_path):
+    (folder / "b.jpg").write_bytes(b"\xff\xd8 no photo")
+    (folder / "c.jpg").symlink_to(folder / "nowhere.jpg")
+    photos = photos_in(folder)
+    assert sum("error" in row for row in segment_photos(learned, photos, tmp_path, progress=False)["photos"]) == 2
+    Image.new("RGB", (40, 40)).save(folder / "b.jpg")
+    (folder / "c.jpg").unlink()
+    shutil.copy(folder / "b.jpg", folder / "c.jpg")
+    assert not any("error" in row for row in segment_photos(learned, photos, tmp_path, progress=False)["photos"])
+
+
+def test_the_last_call_is_told_not_the_first(learned, folder, tmp_path):
+    """Supports A, then B, then A again: the masks that lie there belong to what predictions.json says."""
+    photos, photo = photos_in(folder), photos_in(folder)[1]
+    first = segment_photos(learned, photos, tmp_path, progress=False)
+    learned.learn(photos[0], box=(2, 2, 30, 30), name="another")
+    segment_photos(learned, photos, tmp_path, progress=False)
+    learned.forget("another")
+    assert segment_photos(learned, photos, tmp_path, progress=False)["digest"] == first["digest"]
+    np.testing.assert_array_equal(np.array(Image.open(tmp_path / "masks" / f"{photo.stem}.png")), learned.segment(photo).mask)
+
+
+def test_masks_of_ones_own_are_never_written_over(learned, folder, tmp_path, monkeypatch, capsys):
+    own = tmp_path / "own" / "masks"
+    own.mkdir(parents=True)
+    Image.new("L", (5, 5)).save(own / "ä toy00.png")
+    before = (own / "ä toy00.png").read_bytes()
+    with pytest.raises(InputError, match="masks of another origin"):
+        segment_photos(learned, photos_in(folder), tmp_path / "own", progress=False)
+    assert (own / "ä toy00.png").read_bytes() == before
+    for arguments in (("--query", folder, "--box", "a.jpg", "1,1,4,4"), ("--suggest", folder), ("--root", folder)):
+        code, _, err = call(monkeypatch, capsys, "predict", *arguments, "--out", folder)
+        assert code == 2 and "the folder of your own photos" in err
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="Give another --out"):
+        segment_photos(learned, photos_in(folder), tmp_path / "file", progress=False)
+
+
 def test_folders_that_cannot_be_meant(folder, tmp_path):
     with pytest.raises(InputError, match="no such folder"):
         photos_in(tmp_path / "nowhere")
@@ -127,7 +165,7 @@ def test_the_command(monkeypatch, capsys, folder, toy_folder, tmp_path, toy):
     names = [path.stem for path in photos[2:]]                               # the supports are not segmented again
     assert written == {"predictions.json", "progress.jsonl", "contact_sheet.jpg", "coco.json", *(f"masks/{n}.png" for n in names),
                        *(f"overlays/{n}.jpg" for n in names), *(f"geojson/{n}.geojson" for n in names)}
-    assert "hat" in out and "of 3 photos" in out
+    assert "hat" in out and "of 3 photos" in out and "marked in" in out
     code, out, err = call(monkeypatch, capsys, "predict", "--suggest", folder, "--out", tmp_path / "out", "--size", SIZE)
     assert code == 0 and out.splitlines()[0].startswith("1  ä toy0") and (tmp_path / "out" / "suggested.jpg").is_file()
     code, out, err = call(monkeypatch, capsys, "predict", "--root", toy_folder, "--query", folder, "--out", tmp_path / "own", "--size", SIZE)

@@ -91,6 +91,37 @@ def test_a_few_stray_pixels_are_no_find():
     assert not result.mask.any() and not result.present["cup"]
 
 
+def test_stray_pixels_are_the_next_class_s():
+    """One class is marked everywhere; another wins on nine pixels, which is no find: they are the first one's."""
+    segmenter = taught(2.0, left=SIZE)
+    segmenter.learn(np.zeros((48, 48, 3), np.uint8), box=(5, 5, 30, 30), name="spot")
+    spot = np.full((64, 64), -5.0, np.float32)
+    spot[10:13, 10:13] = 5
+    plain = segmenter.margin
+    segmenter.margin = lambda name, query, shape: (spot, 2.0) if name == "spot" else plain(name, query, shape)
+    result = segmenter.segment(np.zeros((64, 64, 3), np.uint8))
+    assert (result.mask == 1).all() and result.present == {"cup": True, "spot": False} and result.area["cup"] == 1
+
+
+def test_a_failure_leaves_no_class_behind(segmenter):
+    def fail(photo):
+        raise MemoryError
+    segmenter.features = fail
+    with pytest.raises(MemoryError):
+        segmenter.learn(np.zeros((40, 40, 3), np.uint8), box=(5, 5, 30, 30), name=1)
+    assert segmenter.classes == ()
+    del segmenter.features
+    segmenter.learn(np.zeros((40, 40, 3), np.uint8), box=(5, 5, 30, 30), name=1)
+    segmenter.forget(1)
+    assert segmenter.classes == ()
+
+
+@pytest.mark.parametrize("size", [-5, 0, 64.0])
+def test_a_size_that_cannot_be_used(tiny_panet, size):
+    with pytest.raises(InputError, match="whole number of pixels"):
+        Segmenter(tiny_panet, size, "cpu")
+
+
 def test_ways_to_give_a_photo_and_a_mask(segmenter, tmp_path):
     photo = np.random.default_rng(0).integers(0, 256, (20, 30, 3)).astype(np.uint8)
     Image.fromarray(photo).save(tmp_path / "a.png")
