@@ -33,9 +33,9 @@ class _StrictLoader(yaml.SafeLoader):
 def load(cls, source, where=None, defaults=None):
     """Reads the dataclass ``cls`` from a YAML file or from a dict.
 
-    ``source``: path, or dict of plain values, which messages call ``where`` · ``defaults``: dict of what a file leaves out. Field types may be str, int, float, bool, typing.Any,
-    typing.Literal, Optional, list, tuple, dict and further dataclasses, nested as you like; lists become
-    tuples where the field says so. An unknown, missing or repeated key and a value of another type raise
+    ``source``: path, or dict of plain values, which messages call ``where`` · ``defaults``: dict of what a file leaves out.
+    Field types may be str, int, float, bool, typing.Any, typing.Literal, Optional, list, tuple, dict and further dataclasses,
+    nested as you like; lists become tuples where the field says so. An unknown, missing or repeated key and a value of another type raise
     InputError, which names the key, what was found and what was expected.
     """
     if isinstance(source, dict):

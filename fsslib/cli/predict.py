@@ -40,17 +40,21 @@ def predict(supports, boxes, query, root, checkpoint, size, out, formats, sugges
       fsslib predict --support cup=photos/1.jpg 1.png --query photos --out runs/cups
     """
     from ..predict import Segmenter
+
+    def segmenter():
+        return Segmenter.load(checkpoint, size) if checkpoint else Segmenter(size=size)
+
     for folder in filter(None, (suggested, root, query)):
         if out and out.resolve() == folder.resolve():
             raise InputError("--out", f"{out}, the folder of your own photos", "another one, since results would lie between them", "Give another --out.")
     if suggested:
-        return _suggest(Segmenter.load(checkpoint, size) if checkpoint else Segmenter(size=size), suggested, out)
+        return _suggest(segmenter(), suggested, out)
     if not out:
         raise InputError("--out", "none given", "a folder for the masks", "Give one.")
     if bool(root) == bool(supports or boxes):
         raise InputError("supports", "both --root and --support" if root else "none", "--support (or --box), or --root", "Give one kind.")
-    segmenter = Segmenter.load(checkpoint, size) if checkpoint else Segmenter(size=size)
-    _run(segmenter, _own_folder(segmenter, root, query) if root else _listed(segmenter, supports, boxes, query), out, formats)
+    learned = segmenter()
+    _run(learned, _own_folder(learned, root, query) if root else _listed(learned, supports, boxes, query), out, formats)
 
 
 def _run(segmenter, photos, out, formats):
@@ -65,10 +69,10 @@ def _run(segmenter, photos, out, formats):
     found = segment_photos(segmenter, photos, out, drawn=draw)
     rows = {row["file"]: row for row in found["photos"]}
     good = [path for path in photos if "error" not in rows[path.name]]
-    masks = {path: read_mask(out / "masks" / f"{path.stem}.png", len(segmenter.classes)) for path in good}
-    sheet = [(path.name, overlay(read_image(path), masks[path])) for path in good[:SHOWN]]
-    if sheet:
+    drawn = [(path.name, out / "overlays" / f"{path.stem}.jpg") for path in good[:SHOWN]]
+    if sheet := [(name, read_image(path)) for name, path in drawn if path.is_file()]:
         save_jpeg(contact_sheet(sheet), out / "contact_sheet.jpg")
+    masks = {path: read_mask(out / "masks" / f"{path.stem}.png", len(segmenter.classes)) for path in good if formats}
     for kind in formats:
         scores = {path: {name: entry["score"] for name, entry in rows[path.name]["classes"].items()} for path in good}
         click.echo(f"{kind:12} {export(kind, out, [(path.name, masks[path], scores[path]) for path in good], segmenter.classes)}")

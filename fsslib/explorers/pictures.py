@@ -39,6 +39,12 @@ def _eroded(region):
     return inner
 
 
+def as_seen(image, size, resize):
+    """uint8 (S,S,3): a photo uint8 (H,W,3) as a network gets it (``episodes.transforms.image_to_input``)."""
+    from ..episodes.transforms import image_to_input
+    return (255 * image_to_input(image, size, resize)).round().byte().permute(1, 2, 0).numpy()
+
+
 def heat(values, low=None, high=None):
     """uint8 (H,W,3): float (H,W) in matplotlib's magma colours, ``low``..``high`` (default: its own range)."""
     low, high = values.min() if low is None else low, values.max() if high is None else high

@@ -9,10 +9,9 @@ import torch.nn.functional as F
 from ..episodes.annotations import annotator
 from ..episodes.batches import EpisodeTensors
 from ..episodes.sampler import EpisodeList
-from ..episodes.transforms import image_to_input
 from ..metrics import iou
 from ..models.bank import ModelBank
-from .pictures import heat, overlay, strip
+from .pictures import as_seen, heat, overlay, strip
 from .widgets import explore, menu, slider
 
 
@@ -62,8 +61,7 @@ class PrototypeExplorer:
                       ("truth", overlay(query, np.where(valid, truth, 255), opacity / 100))], columns=9)
 
     def _picture(self, index):
-        image = image_to_input(self.sampler.dataset[index].image, self.size, "square")
-        return (255 * image).round().byte().permute(1, 2, 0).numpy()
+        return as_seen(self.sampler.dataset.image(index), self.size, "square")
 
     def box(self):
         """The widget: episode, shots, annotation, opacity."""

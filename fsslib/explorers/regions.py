@@ -12,10 +12,9 @@ from ..datasets import open_dataset
 from ..episodes.batches import EpisodeTensors
 from ..episodes.folds import FOLDS, novel_classes
 from ..episodes.sampler import EpisodeList, EpisodeSampler
-from ..episodes.transforms import image_to_input
 from ..metrics import recall_curve
 from ..models.bank import ModelBank
-from .pictures import heat, overlay, strip
+from .pictures import as_seen, heat, overlay, strip
 from .widgets import explore, menu, slider
 
 RESIZE = "pad"
@@ -64,8 +63,7 @@ class RegionExplorer:
         return maps, batch.query_masks[0].numpy(), batch.support_masks[0, 0].numpy()
 
     def _picture(self, dataset, index):
-        image = image_to_input(self.dataset(dataset).image(index), self.size, RESIZE)
-        return (255 * image).round().byte().permute(1, 2, 0).numpy()
+        return as_seen(self.dataset(dataset).image(index), self.size, RESIZE)
 
     def prepare(self, episodes, progress=False, **state):
         """Computes the features of these episode numbers, for every extractor, so that they appear at once."""

@@ -7,12 +7,11 @@ import torch
 import torch.nn.functional as F
 
 from ..episodes.batches import EpisodeTensors
-from ..episodes.transforms import image_to_input
 from ..metrics import auc
 from ..models.bank import ModelBank
 from ..models.symnet import WINDOWS, self_activation_maps
 from ..regions.maps import guided_region_map
-from .pictures import heat, overlay, strip
+from .pictures import as_seen, heat, overlay, strip
 from .widgets import explore, menu, slider
 
 CHOICES = {"all three": WINDOWS, **{f"{h} x {w}": ((h, w),) for h, w in ((1, 1), *WINDOWS)}}
@@ -34,7 +33,7 @@ class PriorExplorer:
         """(dict keys -> (query features, support features), support masks (1,K,S,S), truth int (S,S))."""
         batch = self.tensors[episode]
         support, query = self.model.features(batch)
-        q, s = (dict(zip(self.model.encoders[0].maps, self.model.encoders[0].split(x))) for x in (query, support))
+        q, s = (self.model.encoders[0].named(x) for x in (query, support))
         centred = self.model.backbone.region_features
         keys = {"layer 4": (q["layer4"], s["layer4"]), "centred": (centred(q["layer3"], q["layer4"]), centred(s["layer3"], s["layer4"]))}
         return keys, batch.support_masks[:, 0], batch.query_masks[0].numpy()
@@ -63,8 +62,7 @@ class PriorExplorer:
 
     def picture(self, index):
         """uint8 (S,S,3) of an image."""
-        image = image_to_input(self.episodes.dataset.image(index), self.size, "pad")
-        return (255 * image).round().byte().permute(1, 2, 0).numpy()
+        return as_seen(self.episodes.dataset.image(index), self.size, "pad")
 
     def render(self, episode, windows, activation, keys):
         """PNG bytes of the panels; ``activation``: "on" or "off"."""

@@ -57,6 +57,10 @@ class Encoder:
         """(...,C,h,w) -> the maps, in order; channels that follow them are left aside."""
         return features[..., :sum(self.channels), :, :].split(self.channels, dim=-3)
 
+    def named(self, features):
+        """As ``split``, a dict by the maps' names."""
+        return dict(zip(self.maps, self.split(features)))
+
     @property
     def digest(self):
         """sha256 (hex) of the maps' names and the weights, as they are now."""

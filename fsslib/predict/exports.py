@@ -1,6 +1,7 @@
 """Masks for other tools: COCO, YOLO, Label Studio, GeoJSON. Every format gives the same mask back, pixel by pixel."""
 
 import json
+from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
@@ -42,8 +43,8 @@ def yolo(folder, photos, classes):
         size = np.array(mask.shape[::-1])
         lines = [" ".join([str(n - 1), *(f"{v:.8g}" for v in (keyhole(rings)[:-1] / size).ravel())])
                  for n, chosen in _classes_of(mask) for rings in polygons(chosen)]
-        _write(target / "labels" / f"{_stem(name)}.txt", "".join(f"{line}\n" for line in lines))
-    _write(target / "data.yaml", "names:\n" + "".join(f"  {n}: {json.dumps(name)}\n" for n, name in enumerate(classes)))
+        _write(target / "labels" / f"{Path(name).stem}.txt", "".join(f"{line}\n" for line in lines))
+    _write(target / "data.yaml", "names:\n" + "".join(f"  {n}: {json.dumps(name, ensure_ascii=False)}\n" for n, name in enumerate(classes)))
     return target
 
 
@@ -72,7 +73,7 @@ def geojson(folder, photos, classes):
                      "geometry": {"type": "MultiPolygon", "coordinates": [
                          [_turned(ring, outer=at == 0).tolist() for at, ring in enumerate(rings)] for rings in polygons(chosen)]}}
                     for n, chosen in _classes_of(mask)]
-        write_json(target / f"{_stem(name)}.geojson", {"type": "FeatureCollection", "features": features})
+        write_json(target / f"{Path(name).stem}.geojson", {"type": "FeatureCollection", "features": features})
     return target
 
 
@@ -89,10 +90,6 @@ def _classes_of(mask):
 def _turned(ring, outer):
     """Outer rings one way round and holes the other, as RFC 7946 has it."""
     return ring if (area(ring) > 0) == outer else ring[::-1]
-
-
-def _stem(name):
-    return name.rpartition(".")[0] or name
 
 
 def _write(path, text):

@@ -12,8 +12,9 @@ from ..basics.storage import atomic_path, writable_folder, write_json
 from ..datasets.check_folder import voc_colours
 from ..datasets.formats import SUFFIXES
 from ..datasets.reading import read_image
+from ..metrics import EMPTY
 
-REASONS = {"absent": "the class is not seen in it", "small": "what was found covers less than 0.5 %"}
+REASONS = {"absent": "the class is not seen in it", "small": f"what was found covers less than {100 * EMPTY:g} %"}
 
 
 def photos_in(folder, leave_out=()):

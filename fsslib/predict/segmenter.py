@@ -1,7 +1,7 @@
 """Segmenter: outline a thing in one photo, or in five, and get its mask in the others."""
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -24,13 +24,14 @@ MOST_CLASSES = 254                           # a mask is one byte a pixel, 0 is 
 @dataclass(frozen=True)
 class Result:
     """``mask``: uint8 (H,W) of the photo's own size, 0 background, n the n-th of ``classes`` · ``classes``: names, in the order in which
-    they were learned · ``scores``: dict name -> 0..1, how sure it is that the class is in the photo at all, from 0.5 up present ·
+    they were learned · ``scores``: dict name -> 0..1, whether the class is in the photo at all, above 0.5 yes (of a model without a rule of
+    presence, such as PANet, only how strongly its surest places are marked) ·
     ``area``: dict name -> 0..1, share of the photo that is marked · ``present``: dict name -> bool."""
     mask: np.ndarray
     classes: tuple
     scores: dict
-    area: dict = field(default_factory=dict)
-    present: dict = field(default_factory=dict)
+    area: dict
+    present: dict
 
 
 class Segmenter:

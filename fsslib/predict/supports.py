@@ -9,7 +9,7 @@ from PIL import Image
 
 from ..basics.errors import InputError
 from ..datasets.formats import decode
-from ..datasets.reading import read_image
+from ..datasets.reading import read_image, read_numbers
 from ..episodes.annotations import BACKGROUND, FOREGROUND, UNKNOWN
 
 KINDS = ("mask", "scribble", "box")
@@ -40,13 +40,14 @@ def as_labels(annotation, kind, shape):
     if kind == "box":
         return _box(annotation, shape)
     if isinstance(annotation, (str, Path)):
-        picture, _ = decode(annotation, "a mask")
-        labels = np.asarray(picture if picture.mode in ("1", "L", "P") else picture.convert("L"))
+        labels = _by_colour(annotation)
     else:
         labels = np.asarray(annotation)
     if labels.shape != tuple(shape):
+        sideways = labels.shape == tuple(shape)[::-1]
         raise InputError(kind, f"{labels.shape}", f"{tuple(shape)}, the photo's height and width",
-                         "Draw it on the photo as it is, or scale both alike.")
+                         "It lies on its side: photos are turned as their EXIF tag says." if sideways
+                         else "Draw it on the photo as it is, or scale both alike.")
     labels = labels.astype(np.uint8) if labels.dtype == bool else labels
     values = np.unique(labels)
     if kind == "mask" and not (values == FOREGROUND).any() and set(values.tolist()) <= {0, 255}:
@@ -57,6 +58,16 @@ def as_labels(annotation, kind, shape):
     if not (labels == FOREGROUND).any():
         raise InputError(kind, "no pixel of the thing", "at least one", "Mark the thing.")
     return labels.astype(np.uint8)
+
+
+def _by_colour(path):
+    """Integer (H,W): the numbers of a mask's file (``datasets.reading.read_numbers``), of a black and white palette its colours."""
+    picture, _ = decode(path, "a mask")
+    if picture.mode == "P":
+        found = np.array(picture.convert("RGB"))
+        if (found == found[..., :1]).all() and set(np.unique(found).tolist()) == {0, 255}:
+            return found[..., 0]             # whichever of the two an editor numbered first
+    return read_numbers(path, 1)
 
 
 def widened(labels, radius):

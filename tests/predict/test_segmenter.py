@@ -136,6 +136,13 @@ def test_ways_to_give_a_photo_and_a_mask(segmenter, tmp_path):
     Image.fromarray(np.dstack([255 * truth] * 3).astype(np.uint8)).save(tmp_path / "rgb.png")
     for given in (truth, truth.astype(int), 255 * truth, tmp_path / "white.png", tmp_path / "bits.png", str(tmp_path / "rgb.png")):
         np.testing.assert_array_equal(as_labels(given, "mask", (20, 30)), truth)
+    Image.fromarray((255 * truth).astype(np.uint8)).convert("RGB").quantize(2).save(tmp_path / "palette.png")       # numbers as they come
+    np.testing.assert_array_equal(as_labels(tmp_path / "palette.png", "mask", (20, 30)), truth)
+    Image.fromarray(np.dstack([np.full((20, 30), 255)] * 3 + [255 * truth]).astype(np.uint8)).save(tmp_path / "alpha.png")
+    with pytest.raises(InputError, match="colours"):                           # its outline is in what a reader of colours drops
+        as_labels(tmp_path / "alpha.png", "mask", (20, 30))
+    with pytest.raises(InputError, match="lies on its side"):
+        as_labels(truth, "mask", (30, 20))
     box = as_labels((2.6, -4, 7, 99), "box", (20, 30))
     assert box.sum() == 20 * 4 and box[:, 3:7].all()
     scribble = np.full((20, 30), 255)

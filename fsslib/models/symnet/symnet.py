@@ -65,7 +65,7 @@ class SymNet(PFENet):
     def forward(self, batch):
         """EpisodeBatch of one way -> EpisodeOutput; ``maps``: ``prior`` (B,1,h,w), ``support`` and ``query``, attention (B,h,w)."""
         support, query, masks = *self.features(batch), one_way(batch.support_masks)
-        q_of, s_of = (dict(zip(self.encoders[0].maps, self.encoders[0].split(x))) for x in (query, support))
+        q_of, s_of = (self.encoders[0].named(x) for x in (query, support))
         q, s, m = self.reduced(q_of["layer3"], q_of["layer2"], s_of["layer3"], s_of["layer2"], masks)
         K = masks.shape[1]
         apart = scene_difference(q_of["layer2"], s_of["layer2"])                                         # (B, K)
